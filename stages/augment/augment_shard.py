@@ -1,0 +1,48 @@
+"""The work of one shard of `augment`: a pure function of its images and their ids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stages.augment.warp import draw, warp
+from stages.common.params import Augment
+from stages.common.pixels import rescaled
+from stages.common.randomness import generator
+from stages.common.shards import read_shard
+
+
+def augment_shard(shard: Path, ids: Sequence[str], **options: object) -> dict[str, np.ndarray]:
+    """Every variant of the images of one shard.
+
+    Args:
+        shard: uint8 (n, h, w, c).
+        ids: The id of each of the n images.
+        options: The fields of `Augment`.
+
+    Returns:
+        For each variant an array of the shape of the shard under its name; uint8, or float32
+        if `rescale` is set.
+    """
+    augment = Augment(**options)
+    images = read_shard(shard)
+    return {
+        variant_name(number): np.stack(
+            [
+                _vary(image, image_id, number, augment)
+                for image, image_id in zip(images, ids, strict=True)
+            ]
+        )
+        for number in range(1, augment.variants + 1)
+    }
+
+
+def variant_name(number: int) -> str:
+    """The folder of a variant, counted from 1."""
+    return f"variant-{number}"
+
+
+def _vary(image: np.ndarray, image_id: str, number: int, augment: Augment) -> np.ndarray:
+    random = generator(augment.seed, "augment", image_id, number)
+    transform = draw(random, *image.shape[:2], augment)
+    return rescaled(warp(image, transform, augment.fill_mode, augment.cval), augment.rescale)

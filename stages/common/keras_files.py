@@ -1,0 +1,180 @@
+"""`.keras` files of which the bytes depend on the model alone.
+
+A `.keras` file is a zip of metadata.json (a date), config.json (the layers) and model.weights.h5.
+Keras writes into them the time, the addresses of Python objects, and names that count up with all
+that the process made before.
+"""
+
+import collections
+import io
+import json
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from stages.common.errors import InputError
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+
+
+def _objects(tree: Any) -> Iterator[dict]:
+    """Yield every JSON object in a tree, outer ones first, in file order."""
+    if isinstance(tree, dict):
+        yield tree
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    for child in children:
+        yield from _objects(child)
+
+
+def _replaced(tree: Any, names: dict[str, str]) -> Any:
+    if isinstance(tree, dict):
+        return {names.get(key, key): _replaced(value, names) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_replaced(value, names) for value in tree]
+    return names.get(tree, tree) if isinstance(tree, str) else tree
+
+
+def _automatic_name(class_name: str) -> str:
+    """Return the name that Keras begins to count from: Conv2D -> conv2d, ReLU -> re_lu."""
+    spaced = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
+    return re.sub("([a-z])([A-Z])", r"\1_\2", spaced).lower()
+
+
+def _fresh_names(config: dict) -> dict[str, str]:
+    """Map automatic names to those of a process that made this model alone: dense_7 -> dense."""
+    counts = collections.defaultdict(set)
+    others = set()
+    for item in _objects(config):
+        name = item["config"].get("name") if isinstance(item.get("config"), dict) else None
+        if not isinstance(name, str) or not isinstance(item.get("class_name"), str):
+            continue
+        kind = _automatic_name(item["class_name"])
+        count = re.fullmatch(rf"{kind}(?:_([1-9]\d*))?", name)
+        if count:
+            counts[kind].add(int(count[1] or 0))
+        else:
+            others.add(name)
+
+    def numbered(kind: str, count: int) -> str:
+        return f"{kind}_{count}" if count else kind
+
+    names = {}
+    for kind, found in counts.items():
+        free = (n for n in range(len(found) + len(others)) if numbered(kind, n) not in others)
+        names |= {
+            numbered(kind, n): numbered(kind, new)
+            for n, new in zip(sorted(found), free, strict=False)
+        }
+    return names
+
+
+def _stable_config(content: bytes) -> bytes:
+    config = json.loads(content)
+    config = _replaced(config, _fresh_names(config))
+    for item in _objects(config):
+        # The address of an object that was serialised twice: an initializer, a dtype policy. What
+        # loads with it loads without it, and addresses of temporary objects repeat by chance.
+        item.pop("shared_object_id", None)
+    return json.dumps(config).encode()
+
+
+def _stable_metadata(content: bytes) -> bytes:
+    metadata = json.loads(content)
+    metadata.pop("date_saved", None)
+    return json.dumps(metadata, sort_keys=True).encode()
+
+
+def _copy_group(source: h5py.Group, target: h5py.Group) -> None:
+    for key, value in sorted(source.attrs.items()):
+        if key != "name":  # of a layer or a seed generator; Keras writes it and never reads it
+            target.attrs[key] = value
+    for key in sorted(source):
+        if isinstance(source[key], h5py.Group):
+            _copy_group(source[key], target.create_group(key))
+        else:
+            copy = target.create_dataset(key, data=source[key][()], track_times=False)
+            for attribute, value in sorted(source[key].attrs.items()):
+                copy.attrs[attribute] = value
+
+
+def _stable_weights(content: bytes) -> bytes:
+    """Write the HDF5 file anew, since a name that is removed from one stays in its bytes."""
+    stable = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as source, h5py.File(stable, "w") as target:
+        _copy_group(source, target)
+    return stable.getvalue()
+
+
+_STABLE: dict[str, Callable[[bytes], bytes]] = {
+    "config.json": _stable_config,
+    "metadata.json": _stable_metadata,
+    "model.weights.h5": _stable_weights,
+}
+
+
+def _write_stable(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            stable = _STABLE.get(name, bytes)(content)
+            new.writestr(zipfile.ZipInfo(name, date_time=_EARLIEST), stable)
+
+
+def save(model: keras.Model, path: str | os.PathLike) -> None:
+    """Save a model so that equal models give equal bytes, at any time, in any process.
+
+    The file appears whole or not at all. `keras.models.load_model` reads it like any other.
+    Automatic names are saved as those of a process that made this model alone ("dense_7" as
+    "dense"); a name given on purpose stays, as long as it does not look like an automatic one of
+    its class. The optimizer's state is part of a compiled model, and so of the file.
+
+    Args:
+        model: A built model.
+        path: Where; ends in ".keras". Missing folders are made, an older file is replaced.
+
+    Raises:
+        ValueError: The path does not end in ".keras".
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"Expected a path ending in '.keras'. Received: path={str(path)!r}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, so that replacing moves within one file system.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        as_keras_writes, stable = Path(folder, "model.keras"), Path(folder, "stable.keras")
+        model.save(as_keras_writes)
+        _write_stable(as_keras_writes, stable)
+        stable.replace(path)
+
+
+def load(path: str | os.PathLike, compile: bool = False) -> keras.Model:
+    """Load a model, without running code that the file may contain.
+
+    Args:
+        path: Of a `.keras` file.
+        compile: Whether to restore optimizer, loss and metrics too.
+
+    Raises:
+        InputError: The file is missing or unreadable, or holds code (a Lambda layer).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"Expected a .keras file. Received: path={str(path)!r}, which does not exist. Run the "
+            "stage that writes it."
+        )
+    try:
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # zipfile, h5py, json and Keras raise many kinds
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"Expected a model saved by Keras 3 as .keras. Received: path={str(path)!r}, which "
+            f"cannot be read ({reason}). Make it again: run the stage that writes it."
+        ) from error

@@ -1,0 +1,19 @@
+"""Where the artifacts lie that more than one stage names."""
+
+from pathlib import Path
+
+RAW = Path("data/raw")
+IMAGES = Path("data/images")
+INDEX = IMAGES / "index.csv"
+MANIFEST = Path("data/manifest.csv")
+TARGETS = Path("data/targets.csv")
+CLASSES = Path("data/classes.json")
+SPLITS = Path("data/splits.csv")
+AUGMENTED = Path("data/augmented")
+BACKBONES = Path("models/backbones")
+FEATURES = Path("data/features")
+CHOICE = Path("models/choice.json")
+MODEL = Path("models/model.keras")
+METRICS = Path("reports/metrics.json")
+PREDICTIONS = Path("reports/predictions.csv")
+REPORTS = Path("reports")

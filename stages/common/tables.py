@@ -1,0 +1,52 @@
+"""Tables and facts as files: the same content gives the same bytes on every machine."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from stages.common.errors import InputError
+
+# Names and labels are text whatever they look like: a class "007" or "NA" stays what it is.
+_TEXT = {name: str for name in ("id", "source", "label", "part", "group", "split", "predicted")}
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV with a header and `\\n` line ends, floats with 6 significant digits or more.
+
+    The rows keep their order; a table of images is sorted by id by its maker.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, lineterminator="\n", float_format="%.9g")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV that `write_table` wrote; ids, sources, labels and the like stay text.
+
+    Raises:
+        InputError: The file is missing: a stage before this one has not run.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: expected a table of an earlier stage, found none; run dvc repro")
+    header = pd.read_csv(path, nrows=0).columns
+    text = {name: str for name in header if name in _TEXT}
+    empty_is_missing = {name: [""] for name in header if name not in text}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing)
+
+
+def write_json(facts: object, path: Path) -> None:
+    """Write JSON with sorted keys and a line end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """Read JSON that an earlier stage wrote.
+
+    Raises:
+        InputError: The file is missing: a stage before this one has not run.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: expected a file of an earlier stage, found none; run dvc repro")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,93 @@
+"""Grad-CAM: which places of the image raise the score of a class."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stages.common.names import unknown_name
+
+
+def map_layers(model: keras.Model) -> list[str]:
+    """The layers that give a map of places (n, height, width, features), from input to output.
+
+    What stands before the first layer with weights only prepares the image, and has no map.
+    """
+    found, weighted = [], False
+    for layer in model.layers:
+        weighted |= bool(layer.weights)
+        if weighted and len(layer.output.shape) == 4:
+            found.append(layer.name)
+    return found
+
+
+def last_convolution(model: keras.Model) -> str:
+    """The last map of the network: its last convolution, normalised and activated.
+
+    Raises:
+        ValueError: The model has no layer with a map of places.
+    """
+    layers = map_layers(model)
+    if not layers:
+        raise ValueError(f"expected a model with a convolution, received {model.name!r} without")
+    return layers[-1]
+
+
+class GradCam:
+    """Heat maps of one layer.
+
+    Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based
+    localization": the positive part of the layer's features, each weighted by the mean gradient
+    of the class score. The score is the logit, since the gradient of a probability vanishes where
+    the model is sure.
+
+    Args:
+        model: Flat, with a layer `logits`.
+        layer: One of `map_layers(model)`.
+
+    Raises:
+        ValueError: The layer is none of these.
+    """
+
+    def __init__(self, model: keras.Model, layer: str):
+        layers = map_layers(model)
+        if layer not in layers:
+            raise ValueError(f"gradcam.layer: {unknown_name('layer', layer, layers)}")
+        outputs = [model.get_layer(layer).output, model.get_layer("logits").output]
+        self._model = keras.Model(model.inputs, outputs)
+        # A gradient tape follows trainable weights alone, and a frozen layer must be explained too.
+        self._model.trainable = True
+        self._compute = tf.function(self._maps, reduce_retracing=True)
+
+    def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """The heat map of each image for one class.
+
+        Args:
+            images: uint8 (n, h, w, c).
+            classes: int (n,) code of the class to explain.
+
+        Returns:
+            float32 (n, map height, map width), not below 0, in units of the score: all zero
+            where nothing speaks for the class.
+        """
+        return self._compute(tf.constant(images), tf.constant(classes, tf.int32)).numpy()
+
+    def _maps(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            features, logits = self._model(images, training=False)
+            score = tf.gather(_both_signs(logits), classes, batch_dims=1)
+        weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
+        return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
+
+
+def _both_signs(logits: tf.Tensor) -> tf.Tensor:
+    """The single logit of two classes speaks for the second and against the first."""
+    return tf.concat([-logits, logits], axis=1) if logits.shape[1] == 1 else logits
+
+
+def peak(heat: np.ndarray) -> tuple[float, float]:
+    """The centre of the hottest place, as shares of the width from the left and the height from
+    the top; the middle of a map that is zero everywhere."""
+    if heat.max() == 0:
+        return 0.5, 0.5
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    return (column + 0.5) / heat.shape[1], (row + 0.5) / heat.shape[0]

@@ -1,0 +1,52 @@
+"""Sharing out images to sides or folds, whole groups at a time."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def allocate(
+    groups: np.ndarray,
+    strata: np.ndarray,
+    ratios: np.ndarray,
+    priority: Callable[[str], bytes],
+) -> np.ndarray:
+    """Give each group to one side so that every stratum keeps the ratios.
+
+    The groups come one by one, large ones first (they are the hardest to place), each to the
+    side that still lacks most of the strata in it. For groups of one image this ends within one
+    image of the exact ratio in every stratum; a larger group can shift it by its size.
+
+    Args:
+        groups: (n,) group of each image.
+        strata: (n,) int, 0 to s - 1: the class of each image, or zeros.
+        ratios: (sides,) positive; only the proportions count.
+        priority: The order of groups of the same size: a hash of the group, so that it does not
+            depend on what other groups there are.
+
+    Returns:
+        int64 (n,): the side of each image. A stratum of at least as many groups as sides gets
+        a place on each of them as long as its groups are of one stratum.
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), strata.max() + 1), dtype=np.int64)
+    np.add.at(counts, (group_of, strata), 1)
+    lacking = _wanted(counts.sum(axis=0), np.asarray(ratios, dtype=float))
+    side_of = np.empty(len(names), dtype=np.int64)
+    sizes = counts.sum(axis=1)
+    for group in sorted(range(len(names)), key=lambda one: (-sizes[one], priority(names[one]))):
+        side_of[group] = np.argmax(lacking @ counts[group])
+        lacking[side_of[group]] -= counts[group]
+    return side_of[group_of]
+
+
+def _wanted(totals: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """How many images of each stratum each side should get: (sides, strata).
+
+    A small side gets one image of a small stratum rather than a fraction that rounds to none;
+    the largest side gives it.
+    """
+    wanted = np.outer(ratios / ratios.sum(), totals)
+    raised = np.where(totals >= len(ratios), np.maximum(wanted, 1), wanted)
+    raised[ratios.argmax()] -= raised.sum(axis=0) - totals
+    return raised
