@@ -1,4 +1,4 @@
-"""Stage `evaluate`: the saved model itself is run on the test images, which nothing has chosen by."""
+"""Stage `evaluate`: the saved model itself is run on the test images, for the first time."""
 
 import numpy as np
 import pandas as pd

@@ -40,8 +40,9 @@ def main(params: Params) -> None:
     facts = {"candidate": name, **_facts(history, training, len(train)), **_parameters(whole)}
     write_json(facts, REPORTS / "finetune" / "summary.json")
     log(
-        f"finetune: {facts['iterations_done']} of {facts['iterations_planned']} iterations, best epoch "
-        f"{facts['best_epoch']}, {facts['trainable_parameters']:,} of {facts['parameters']:,} parameters trained"
+        f"finetune: {facts['iterations_done']} of {facts['iterations_planned']} iterations, best "
+        f"epoch {facts['best_epoch']}, trained {facts['trainable_parameters']:,} of "
+        f"{facts['parameters']:,} parameters"
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from stages.augment.augment_shard import augment_shard, variant_name
 from stages.common.params import Augment, Params
 from stages.common.paths import AUGMENTED, IMAGES, INDEX, REPORTS
-from stages.common.pixels import unscaled
 from stages.common.pictures import contact_sheet, save_photo
+from stages.common.pixels import unscaled
 from stages.common.shards import Task, map_shards, publish, read_shard
 from stages.common.stage import run
 from stages.common.tables import read_table

@@ -23,7 +23,7 @@ _OPSET = 17
 _TOLERANCE = 1e-4  # of the largest output; measured: up to 1e-5
 
 
-class CannotExport(Exception):  # noqa: N818 (the caller's way to go on, not an error)
+class CannotExport(Exception):
     """The network has an operation that ONNX does not, or gives other outputs there."""
 
     def __init__(self, model_name: str, reason: str) -> None:

@@ -85,7 +85,7 @@ class Augment(Section):
     rotation_range: Annotated[float, Field(ge=0)] = 0
     """Degrees, to both sides."""
     width_shift_range: int | float | list[float] = 0.0
-    """Below 1 a fraction of the width; from 1 pixels; an integer: whole pixels; a list: one of it."""
+    """Below 1 a share of the width, else pixels; an integer: whole pixels; a list: one of it."""
     height_shift_range: int | float | list[float] = 0.0
     zoom_range: (
         Annotated[float, Field(ge=0, lt=1)]
@@ -258,12 +258,13 @@ class Params(Section):
         if not self.candidates:
             raise ValueError("candidates: expected at least one, received none; add `plain: {}`")
         for name in self.candidates:
-            candidate = self.candidate(name)
+            candidate, encoder = self.candidate(name), self.encode.encoder
             _check_name(f"candidates.{name}.features", candidate.features, self.features)
-            if candidate.loss not in ["auto", *LOSSES[self.encode.encoder]]:
+            fitting = ["auto", *LOSSES[encoder]]
+            if candidate.loss not in fitting:
                 raise ValueError(
-                    f"candidates.{name}.loss: expected auto or {' or '.join(LOSSES[self.encode.encoder])} "
-                    f"with encode.encoder={self.encode.encoder}, received {candidate.loss}"
+                    f"candidates.{name}.loss: expected {' or '.join(fitting)} with "
+                    f"encode.encoder={encoder}, received {candidate.loss}"
                 )
         _check_name("finetune.candidate", self.finetune.candidate, ["choice", *self.candidates])
         return self

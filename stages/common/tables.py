@@ -8,7 +8,8 @@ import pandas as pd
 from stages.common.errors import InputError
 
 # Names and labels are text whatever they look like: a class "007" or "NA" stays what it is.
-_TEXT = {name: str for name in ("id", "source", "label", "part", "group", "split", "predicted")}
+_TEXT = {"id", "source", "label", "predicted", "part", "group", "exact", "split"}
+_TEXT |= {"reason", "detail", "candidate"}
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -29,7 +30,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise InputError(f"{path}: expected a table of an earlier stage, found none; run dvc repro")
     header = pd.read_csv(path, nrows=0).columns
-    text = {name: str for name in header if name in _TEXT}
+    text = dict.fromkeys(_TEXT.intersection(header), str)
     empty_is_missing = {name: [""] for name in header if name not in text}
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing)
 

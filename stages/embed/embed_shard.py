@@ -3,11 +3,9 @@
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from stages.common.pixels import unscaled
-from stages.embed.network import open_network
 from stages.common.shards import read_shard
+from stages.embed.network import open_network
 
 # One for each worker process: opening a network takes longer than a shard of small images.
 _network = lru_cache(maxsize=2)(open_network)

@@ -1,7 +1,5 @@
 """Stage `gradcam`: where the model looks, for test images of each class, right and wrong ones."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -10,7 +8,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from stages.common.determinism import make_deterministic
-from stages.common.errors import InputError
 from stages.common.features import open_images
 from stages.common.keras_files import load
 from stages.common.params import Params

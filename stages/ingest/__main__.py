@@ -43,7 +43,7 @@ def main(params: Params) -> None:
     sources, ids, unreadable = _identify(sources)
     shards, broken = _develop(sources, ids, params.ingest)
     rejected = sorted([*rejected, *unreadable, *broken], key=lambda one: one.source)
-    _refuse_too_many(rejected, len(sources) + len(rejected) - len(broken), params.ingest)
+    _refuse_too_many(rejected, sum(len(shard.table) for shard in shards), params.ingest)
     table = _group(shards, params.ingest)
     _write(table, shards, rejected)
 
@@ -116,12 +116,12 @@ def _read(folder: Path, sources: list[Source], ids: list[str]) -> Shard:
     return Shard(table, np.load(folder / "fingerprint.npy"), folder / "images.npy")
 
 
-def _refuse_too_many(rejected: list[Rejected], found: int, ingest: Ingest) -> None:
-    if len(rejected) > ingest.max_rejected * found:
+def _refuse_too_many(rejected: list[Rejected], used: int, ingest: Ingest) -> None:
+    if not used or len(rejected) > ingest.max_rejected * (used + len(rejected)):
         raise InputError(
             f"{RAW}: expected at most {ingest.max_rejected:.0%} unusable files "
-            f"(ingest.max_rejected), found {len(rejected)} of {found}, first "
-            f"{rejected[0].source} ({rejected[0].reason}: {rejected[0].detail}); remove or repair them"
+            f"(ingest.max_rejected), found {_found(rejected)}, beside {used} usable ones; "
+            "remove or repair them"
         )
 
 
@@ -170,7 +170,10 @@ def _group_rows(repeated: pd.DataFrame) -> Iterable[tuple[str, list[np.ndarray]]
     for group in sizes.index[:_SHEET_GROUPS]:
         members = repeated[repeated["group"] == group]
         shown = members[:_SHEET_IMAGES]
-        images = [read_shard(IMAGES / part)[row] for part, row in zip(shown["part"], shown["row"])]
+        images = [
+            read_shard(IMAGES / part)[row]
+            for part, row in zip(shown["part"], shown["row"], strict=True)
+        ]
         yield f"{len(members)} images: {members['source'].iloc[0]}, ...", images
 
 
