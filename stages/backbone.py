@@ -21,7 +21,10 @@ def main(params: Params) -> None:
     shape = params.ingest.image_shape
     with tempfile.TemporaryDirectory() as folder:
         for name, backbone in params.backbones.items():
-            model = build(backbone.network, backbone.weights, shape, seed=backbone.seed)
+            try:
+                model = build(backbone.network, backbone.weights, shape, seed=backbone.seed)
+            except InputError as error:
+                raise InputError(f"backbones.{name}: {error}") from None
             path = Path(folder, f"{name}.keras")
             save(model, path)
             _check(model, path)

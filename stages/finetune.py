@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -15,6 +14,7 @@ from stages.common.keras_files import load, save
 from stages.common.networks import layer_table
 from stages.common.params import Params, Training
 from stages.common.paths import CHOICE, MODEL, REPORTS
+from stages.common.quiet_tensorflow import keras
 from stages.common.stage import log, run
 from stages.common.tables import read_json, write_json, write_table
 

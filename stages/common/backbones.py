@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from stages.common import efficientnet_lite0
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
+from stages.common.quiet_tensorflow import keras
 
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])  # ImageNet, RGB, of values 0..1

@@ -1,9 +1,8 @@
 """Where a network can be cut in two, and the two halves."""
 
-import keras
-
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
+from stages.common.quiet_tensorflow import keras
 
 
 def _graph(model: keras.Model) -> keras.Model:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -12,6 +11,7 @@ from stages.common.keras_files import load
 from stages.common.networks import join, loss_name, output_count
 from stages.common.params import Params
 from stages.common.paths import BACKBONES, CLASSES, MANIFEST, SPLITS, TARGETS
+from stages.common.quiet_tensorflow import keras
 from stages.common.tables import read_json, read_table
 from stages.common.training import Trainer
 

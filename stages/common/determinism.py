@@ -1,12 +1,6 @@
 """TensorFlow set up so that the same inputs give the same bytes."""
 
-import os
-
-# oneDNN and the log level are read when TensorFlow is imported, so they are set before.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
-import tensorflow as tf
+from stages.common.quiet_tensorflow import keras, tf
 
 
 def make_deterministic(threads: int, seed: int) -> None:

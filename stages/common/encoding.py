@@ -32,7 +32,7 @@ def encode(labels: np.ndarray, classes: list[str], encoder: Encoder) -> np.ndarr
     """
     unseen = sorted(set(labels) - set(classes))
     if unseen:
-        raise InputError(unknown_name("label", unseen[0], classes))
+        raise InputError(unknown_name("label", str(unseen[0]), classes))
     if encoder == "label":
         return LabelEncoder().fit(classes).transform(labels)[:, None].astype(np.int64)
     if encoder == "onehot":

@@ -109,11 +109,12 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 def _convert(model: keras.Model, path: Path) -> None:
-    import tensorflow as tf
     import tf2onnx
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
+
+    from stages.common.quiet_tensorflow import tf
 
     shape = (None, *model.input_shape[1:])
     signature = [tf.TensorSpec(shape, tf.uint8, name="images")]

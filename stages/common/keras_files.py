@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 
 from stages.common.errors import InputError
+from stages.common.quiet_tensorflow import keras
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 

@@ -5,7 +5,6 @@ image -> backbone ......... pooling -> head -> logits -> predictions
  full    partial             head         the cut of each strategy: all before it is frozen
 """
 
-import keras
 import pandas as pd
 
 from stages.common.cuts import split
@@ -13,6 +12,7 @@ from stages.common.encoding import Encoder
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
 from stages.common.params import Features, Head, Training
+from stages.common.quiet_tensorflow import keras
 
 _POOLING = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -31,7 +31,7 @@ def add_pooling(backbone: keras.Model, features: Features) -> keras.Model:
     pooled = []
     for name in features.layers or [backbone.layers[-1].name]:
         if name not in maps:
-            raise InputError(f"features: {unknown_name(f'layer of {backbone.name}', name, maps)}")
+            raise InputError(f"{unknown_name(f'layer of {backbone.name}', name, maps)}")
         only = features.layers is None or len(features.layers) == 1
         layer = _POOLING[features.pooling](name="pooling" if only else f"pooling_{name}")
         pooled.append(layer(maps[name]))
@@ -94,7 +94,16 @@ def output_count(encoder: Encoder, classes: int) -> int:
 
 
 def loss_name(training: Training, encoder: Encoder, outputs: int) -> str:
-    """The Keras name of the loss: the one that fits the targets, unless params name it."""
+    """The Keras name of the loss: the one that fits the targets, unless params name it.
+
+    Raises:
+        InputError: A cross-entropy over classes for one output: it would be 0 whatever that says.
+    """
+    if outputs == 1 and training.loss == "categorical_crossentropy":
+        raise InputError(
+            "training.loss: expected auto or binary_crossentropy for two classes with "
+            f"encode.encoder={encoder}, which gives one output, received {training.loss}"
+        )
     if training.loss != "auto":
         return training.loss
     if outputs == 1:

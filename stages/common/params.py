@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stages.common.errors import InputError
+from stages.common.keras_names import ACTIVATIONS, NETWORKS
 from stages.common.names import unknown_name
 
 Seed = Annotated[int, Field(ge=0)]
@@ -20,6 +29,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+def _one_of(what: str, names: list[str]) -> AfterValidator:
+    """A check that a text is one of some names; refuses it with the nearest."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(unknown_name(what, name, names))
+        return name
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -106,7 +126,7 @@ class Augment(Section):
 class Backbone(Section):
     """A pretrained network."""
 
-    network: str = "EfficientNetLite0"
+    network: Annotated[str, _one_of("network", NETWORKS)] = "EfficientNetLite0"
     """EfficientNetLite0 or any network function of keras.applications."""
     weights: str = "imagenet"
     """imagenet, none (random), or a file in the layout of keras.applications."""
@@ -131,8 +151,8 @@ class Features(Section):
     def _cut_fits_strategy(self) -> "Features":
         if (self.strategy == "partial") != (self.cut is not None):
             raise ValueError(
-                "cut: expected the name of a layer with strategy partial and null with full and "
-                f"head, received strategy={self.strategy}, cut={self.cut}"
+                "expected cut: the name of a layer with strategy: partial, and cut: null with "
+                f"full and head, received strategy={self.strategy}, cut={self.cut}"
             )
         return self
 
@@ -141,7 +161,7 @@ class Dense(Section):
     """One hidden layer of the head."""
 
     units: Count
-    activation: str = "relu"
+    activation: Annotated[str, _one_of("activation", ACTIVATIONS)] = "relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
 
 
@@ -332,8 +352,7 @@ def _one_line(error: ValidationError, model: type[Section], prefix: str = "") ->
         return f"{key}: expected a value, found none; add the key"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
-        separator = "." if key and not key.endswith(".") else ""
-        return f"{key}{separator}{message}"
+        return f"{key}: {message}" if key and not key.endswith(".") else f"{key}{message}"
     expected = message.replace("Input should be ", "").replace("valid tuple", "list")
     return f"{key}: expected {expected}, received {fault['input']!r}"
 

@@ -38,12 +38,15 @@ def _restore_outputs() -> None:
     name = os.environ.get("DVC_STAGE")
     if name is None:
         return
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Repo() as repo:
-        stage = repo.stage.load_one(name=name)
-        for out in stage.outs:
+        for out in repo.stage.load_one(name=name).outs:
             if out.hash_info and not out.exists:
-                # What Git keeps, DVC keeps too, in its run cache, so this holds for both.
+                # DVC keeps a copy of metrics and plots that live in Git too, for its run cache.
                 out.use_cache = True
-                out.checkout(allow_missing=True)
+                try:
+                    out.checkout()
+                except (DvcException, OSError):
+                    log(f"{out}: removed by DVC before this run; `dvc checkout` may restore it")

@@ -29,10 +29,17 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise InputError(f"{path}: expected a table of an earlier stage, found none; run dvc repro")
-    header = pd.read_csv(path, nrows=0).columns
+    # Only "\n" ends a line: macOS leaves files called "Icon\r" in folders.
+    header = pd.read_csv(path, nrows=0, lineterminator="\n").columns
     text = dict.fromkeys(_TEXT.intersection(header), str)
     empty_is_missing = {name: [""] for name in header if name not in text}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing)
+    return pd.read_csv(
+        path,
+        dtype=text,
+        keep_default_na=False,
+        na_values=empty_is_missing,
+        lineterminator="\n",
+    )
 
 
 def write_json(facts: object, path: Path) -> None:

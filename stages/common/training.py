@@ -1,11 +1,11 @@
 """Training what lies behind the cut, on rows that the frozen part gave once."""
 
-import keras
 import numpy as np
 import pandas as pd
 
 from stages.common.features import Rows
 from stages.common.params import EarlyStopping, Optimizer, Training
+from stages.common.quiet_tensorflow import keras
 from stages.common.randomness import generator
 
 _OPTIMIZERS = {

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from stages.common.errors import InputError
 from stages.common.frozen import CannotExport
 from stages.common.imports import code_digest
 from stages.common.params import Features, Params
@@ -23,7 +24,10 @@ def main(params: Params) -> None:
         if features.strategy == "full":
             log(f"embed: {name} has no frozen part, it is trained on the images themselves")
             continue
-        network, identity = _frozen_network(features, params.tensorflow.threads)
+        try:
+            network, identity = _frozen_network(features, params.tensorflow.threads)
+        except InputError as error:
+            raise InputError(f"features.{name}: {error}") from None
         shards = [
             {ORIGINAL: IMAGES / part, **{one: AUGMENTED / one / part for one in variants}}
             for part in parts

@@ -1,10 +1,10 @@
 """Grad-CAM: which places of the image raise the score of a class."""
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from stages.common.errors import InputError
 from stages.common.names import unknown_name
+from stages.common.quiet_tensorflow import keras, tf
 
 
 def map_layers(model: keras.Model) -> list[str]:
@@ -24,11 +24,11 @@ def last_convolution(model: keras.Model) -> str:
     """The last map of the network: its last convolution, normalised and activated.
 
     Raises:
-        ValueError: The model has no layer with a map of places.
+        InputError: The model has no layer with a map of places.
     """
     layers = map_layers(model)
     if not layers:
-        raise ValueError(f"expected a model with a convolution, received {model.name!r} without")
+        raise InputError(f"gradcam: expected a model with a convolution, found {model.name!r}")
     return layers[-1]
 
 
@@ -45,13 +45,13 @@ class GradCam:
         layer: One of `map_layers(model)`.
 
     Raises:
-        ValueError: The layer is none of these.
+        InputError: The layer is none of these.
     """
 
     def __init__(self, model: keras.Model, layer: str):
         layers = map_layers(model)
         if layer not in layers:
-            raise ValueError(f"gradcam.layer: {unknown_name('layer', layer, layers)}")
+            raise InputError(f"gradcam.layer: {unknown_name('layer', layer, layers)}")
         outputs = [model.get_layer(layer).output, model.get_layer("logits").output]
         self._model = keras.Model(model.inputs, outputs)
         # A gradient tape follows trainable weights alone, and a frozen layer must be explained too.
