@@ -45,6 +45,7 @@ def main(params: Params) -> None:
     rejected = sorted([*rejected, *unreadable, *broken], key=lambda one: one.source)
     _refuse_too_many(rejected, sum(len(shard.table) for shard in shards), params.ingest)
     table = _group(shards, params.ingest)
+    _refuse_lost_classes({source.label for source in sources} - set(table["label"]), rejected)
     _write(table, shards, rejected)
 
 
@@ -122,6 +123,14 @@ def _refuse_too_many(rejected: list[Rejected], used: int, ingest: Ingest) -> Non
             f"{RAW}: expected at most {ingest.max_rejected:.0%} unusable files "
             f"(ingest.max_rejected), found {_found(rejected)}, beside {used} usable ones; "
             "remove or repair them"
+        )
+
+
+def _refuse_lost_classes(lost: set[str], rejected: list[Rejected]) -> None:
+    if lost:
+        raise InputError(
+            f"{RAW}: expected usable photos of every class, found none of {sorted(lost)}; of all "
+            f"files {_found(rejected)}; repair them or remove the folder"
         )
 
 
