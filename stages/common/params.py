@@ -45,7 +45,7 @@ def _one_of(what: str, names: list[str]) -> AfterValidator:
 class Section(BaseModel):
     """A section that refuses unknown keys and wrong types, and cannot be changed once read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Ingest(Section):
@@ -104,9 +104,9 @@ class Augment(Section):
     """Augmented copies of each image."""
     rotation_range: Annotated[float, Field(ge=0)] = 0
     """Degrees, to both sides."""
-    width_shift_range: int | float | list[float] = 0.0
+    width_shift_range: int | float | Annotated[list[float], Field(min_length=1)] = 0.0
     """Below 1 a share of the width, else pixels; an integer: whole pixels; a list: one of it."""
-    height_shift_range: int | float | list[float] = 0.0
+    height_shift_range: int | float | Annotated[list[float], Field(min_length=1)] = 0.0
     zoom_range: (
         Annotated[float, Field(ge=0, lt=1)]
         | Annotated[tuple[Positive, Positive], Field(strict=False)]
@@ -315,7 +315,7 @@ def load_params(path: str | Path) -> Params:
         raise InputError(
             f"{path}: expected the params here, found none; run from the project's folder"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise InputError(f"{path}: expected YAML, received something else{line}") from None

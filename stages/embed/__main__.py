@@ -25,7 +25,7 @@ def main(params: Params) -> None:
             log(f"embed: {name} has no frozen part, it is trained on the images themselves")
             continue
         try:
-            network, identity = _frozen_network(features, params.tensorflow.threads)
+            network, identity = _frozen_network(features)
         except InputError as error:
             raise InputError(f"features.{name}: {error}") from None
         shards = [
@@ -43,7 +43,7 @@ def main(params: Params) -> None:
     publish(files, FEATURES)
 
 
-def _frozen_network(features: Features, threads: int) -> tuple[Path, str]:
+def _frozen_network(features: Features) -> tuple[Path, str]:
     """A file of the frozen part in the local cache, and what it depends on, as a digest.
 
     The file itself cannot serve as its digest: an export to ONNX has other bytes each time.
@@ -55,16 +55,17 @@ def _frozen_network(features: Features, threads: int) -> tuple[Path, str]:
     for kept in [folder / f"{identity}.onnx", folder / f"{identity}.keras"]:
         if kept.exists():
             return kept, identity
-    return _export(path, features, threads, folder / identity), identity
+    return _export(path, features, folder / identity), identity
 
 
-def _export(path: Path, features: Features, threads: int, target: Path) -> Path:
+def _export(path: Path, features: Features, target: Path) -> Path:
     from stages.common.determinism import make_deterministic
     from stages.common.frozen import export
     from stages.common.keras_files import load, save
     from stages.common.networks import frozen_part
 
-    make_deterministic(threads, seed=0)
+    # As `open_network` wants it, which a run with one worker calls in this same process.
+    make_deterministic(threads=1, seed=0)
     frozen = frozen_part(load(path), features)
     try:
         export(frozen, target.with_suffix(".onnx"))

@@ -10,12 +10,13 @@ from stages.common.quiet_tensorflow import keras, tf
 def map_layers(model: keras.Model) -> list[str]:
     """The layers that give a map of places (n, height, width, features), from input to output.
 
-    What stands before the first layer with weights only prepares the image, and has no map.
+    What stands before the first layer that was trained only prepares the image, and has no map.
     """
-    found, weighted = [], False
+    found, trained = [], False
     for layer in model.layers:
-        weighted |= bool(layer.weights)
-        if weighted and len(layer.output.shape) == 4:
+        # The mean and variance of EfficientNet's first layer are weights, but of the images.
+        trained |= bool(layer.weights) and not isinstance(layer, keras.layers.Normalization)
+        if trained and len(layer.output.shape) == 4:
             found.append(layer.name)
     return found
 

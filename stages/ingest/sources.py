@@ -61,7 +61,10 @@ def find_sources(folder: Path) -> tuple[list[Source], list[Rejected]]:
         name = file.relative_to(folder)
         if not file.is_file() or _is_litter(name.parts):
             continue
-        if file.suffix.lower() == ".zip":
+        text = name.as_posix().encode(errors="surrogateescape").decode(errors="replace")
+        if text != name.as_posix():
+            rejected.append(Rejected(text, "unsafe_name", "not in UTF-8, so no table can hold it"))
+        elif file.suffix.lower() == ".zip":
             members, broken = _find_members(file, name.as_posix())
             sources += members
             rejected += broken
@@ -102,7 +105,7 @@ def _is_litter(parts: tuple[str, ...]) -> bool:
 def _find_members(file: Path, name: str) -> tuple[list[Source], list[Rejected]]:
     try:
         infos = [info for info in _open(file).infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # broken zips fail in many ways: version, encoding of names, ...
         return [], [Rejected(name, "broken_archive", str(error))]
     sources, rejected = [], []
     for info in infos:

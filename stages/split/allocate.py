@@ -46,7 +46,9 @@ def _wanted(totals: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     A small side gets one image of a small stratum rather than a fraction that rounds to none;
     the largest side gives it.
     """
-    wanted = np.outer(ratios / ratios.sum(), totals)
+    # In whole 1024ths every later sum is exact: 6:3:1 and 0.6:0.3:0.1 break their ties alike, and
+    # so do all processors.
+    wanted = np.rint(np.outer(ratios / ratios.sum(), totals) * 1024) / 1024
     raised = np.where(totals >= len(ratios), np.maximum(wanted, 1), wanted)
     raised[ratios.argmax()] -= raised.sum(axis=0) - totals
     return raised

@@ -90,9 +90,12 @@ def test_a_knob_that_the_file_does_not_name_would_be_found():
     for backbone in values["backbones"].values():
         backbone.pop("seed", None)
     found = unnamed(Params, [values])
-    assert found == ["split.ratios.test", "augment.cval", "backbones.seed"] + (
-        ["training.head.layers.units"]
-    )
+    assert found == [
+        "split.ratios.test",
+        "augment.cval",
+        "backbones.seed",
+        "training.head.layers.units",
+    ]
 
 
 def test_what_is_left_out_has_a_default(tmp_path):
@@ -181,7 +184,11 @@ WRONG = {
     "below the range": ("split__seed", -1, "split.seed", "-1", "equal to 0"),
     "one fold": ("split__folds", 1, "split.folds", "received 1", "equal to 2"),
     "empty side": ("split__ratios__test", 0, "split.ratios.test", "received 0", "greater than 0"),
-    "no number": ("training__head__l2", float("nan"), "training.head.l2", "nan", "equal to 0"),
+    "no number": ("training__head__l2", float("nan"), "training.head.l2", "nan", "finite"),
+    "endless": ("augment__rotation_range", float("inf"), "augment.rotation_range", "inf", "finite"),
+    "nothing to choose from": (
+        *("augment__width_shift_range", [], "augment.width_shift_range", "received []", "expected"),
+    ),
     "zoom to nothing": ("augment__zoom_range", 1.5, "augment.zoom_range", "1.5", "less than 1"),
     "unknown choice": (
         *("augment__fill_mode", "reflekt", "augment.fill_mode", "'reflekt'"),
@@ -211,8 +218,8 @@ WRONG = {
         "did you mean 'plain'?",
     ),
     "unknown network": (
-        *("backbones__lite__network", "VGG61", "backbones.lite.network", "'VGG61'"),
-        "did you mean 'VGG16'?",
+        *("backbones__lite__network", "xceptoin", "backbones.lite.network", "'xceptoin'"),
+        "did you mean 'Xception'?",
     ),
     "unknown activation": (
         *("training__head", {"layers": [{"units": 1, "activation": "ReLu"}]}),
@@ -261,6 +268,13 @@ def test_a_file_that_is_no_yaml_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=r"^[^\n]*: expected YAML, received [^\n]* at line \d$"):
+        load_params(path)
+
+
+def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"ingest: {color: \xe9}")
+    with pytest.raises(InputError, match=r"^[^\n]*: expected YAML, received something else$"):
         load_params(path)
 
 

@@ -33,6 +33,7 @@ def test_scores_by_hand():
     assert all(type(value) is float for value in result.values())
 
 
+@pytest.mark.filterwarnings("error")
 @given(
     truth=st.lists(st.integers(0, 3), min_size=1, max_size=30),
     seed=st.integers(0, 2**32 - 1),
@@ -48,6 +49,10 @@ def test_scores_are_those_of_scikit_learn(truth, seed):
     assert result["balanced_accuracy"] == pytest.approx(recall)
     f1 = metrics.f1_score(truth, predicted, labels=range(4), average=None, zero_division=0)
     assert result["macro_f1"] == pytest.approx(np.mean(f1))
+    exact = probabilities.astype(float)
+    exact /= exact.sum(axis=1, keepdims=True)
+    log_loss = metrics.log_loss(truth, exact, labels=range(4))
+    assert result["log_loss"] == pytest.approx(log_loss, rel=1e-5, abs=1e-6)
 
 
 def test_a_class_that_does_not_occur_has_no_recall_but_an_f1_of_zero():
@@ -90,6 +95,16 @@ def test_calibration_by_hand():
     assert [one["confidence"] for one in table] == pytest.approx([0.4, 3.4 / 5])
     assert [one["accuracy"] for one in table] == pytest.approx([0, 4 / 5])
     assert error == pytest.approx((0.4 * 1 + 0.12 * 5) / 6)
+
+
+def test_a_wrong_certainty_costs_much_but_not_everything():
+    loss = scores(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]], np.float32))["log_loss"]
+    assert 10 < loss < 100
+
+
+def test_the_last_bin_holds_certainty_too():
+    _, table = calibration(np.array([0, 0]), np.array([[0.95, 0.05], [1, 0]]), bins=10)
+    assert [one["images"] for one in table] == [2]
 
 
 def test_gaps_of_different_bins_do_not_cancel():

@@ -166,7 +166,7 @@ def test_targets_of_other_images_change_nothing():
 # From the same start
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
 def test_every_fit_begins_at_the_same_start(optimizer):
     rows, targets = random_rows(20), codes(20)
     model = network_with_every_kind_of_state()
@@ -203,8 +203,9 @@ sys.path.insert(0, sys.argv[1])
 from test_training import codes, network_with_every_kind_of_state, random_rows
 model = network_with_every_kind_of_state()
 trainer = Trainer(model, Training(batch_size=4, epochs=3), "sparse_categorical_crossentropy")
-trainer.fit(random_rows(20), codes(20), np.arange(20))
-np.savez(sys.argv[2], *model.get_weights(), trainer.predict(random_rows(20), codes(20), [3, 1]))
+data = random_rows(20), codes(20), np.arange(20)
+trainer.fit(*data)
+np.savez(sys.argv[2], *model.get_weights(), trainer.predict(*data))
 """
 
 

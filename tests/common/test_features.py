@@ -1,0 +1,118 @@
+"""Rows from shards: the right image, the right variant, and the values that a network wants."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.common.features import Rows, open_images, open_rows
+from stages.common.params import Features
+from stages.common.pixels import rescaled
+
+
+def write_shards(folder: Path, **parts: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    for name, array in parts.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def manifest() -> pd.DataFrame:
+    """Return five images in the order of their ids, which is not that of shards and rows."""
+    return pd.DataFrame(
+        {
+            "id": list("abcde"),
+            "part": ["two.npy", "one.npy", "two.npy", "one.npy", "one.npy"],
+            "row": [1, 2, 0, 0, 1],
+        }
+    )
+
+
+# What each of the five images holds, shard by shard.
+ONE, TWO = np.array([3, 4, 1]), np.array([2, 0])
+
+
+def test_rows_come_from_their_shard_row_and_variant(tmp_path):
+    # Each value says which image (tens) and which variant (units) it belongs to.
+    for variant in range(3):
+        write_shards(
+            tmp_path / str(variant),
+            one=(10 * ONE + variant)[:, None].astype("float32"),
+            two=(10 * TWO + variant)[:, None].astype("float32"),
+        )
+    table = manifest()
+    folders = [tmp_path / str(variant) for variant in range(3)]
+    rows = Rows(folders, table["part"].to_numpy(), table["row"].to_numpy())
+
+    assert rows.variants == 3
+    assert rows.shape == (1,)
+    assert rows.take(np.arange(5)).tolist() == [[0], [10], [20], [30], [40]]
+    assert rows.take(np.array([4, 1, 1])).tolist() == [[40], [10], [10]]
+    assert rows.take(np.array([0, 3]), 2).tolist() == [[2], [32]]
+    mixed = rows.take(np.array([2, 0, 3, 0]), np.array([1, 0, 2, 2]))
+    assert mixed.tolist() == [[21], [0], [32], [2]]
+    assert mixed.dtype == np.float32
+
+
+@pytest.mark.parametrize("rescale", [1 / 255, 0.01, 3.0, 1.0])
+def test_a_factor_on_the_variants_is_undone_for_every_value(tmp_path, rescale):
+    original = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    write_shards(tmp_path / "original", one=original)
+    write_shards(tmp_path / "variant", one=rescaled(original[:, ::-1], rescale))
+    folders = [tmp_path / "original", tmp_path / "variant"]
+    rows = Rows(folders, np.array(["one.npy"]), np.array([0]), rescale)
+
+    taken = rows.take(np.array([0, 0]), np.array([0, 1]))
+    assert taken.dtype == np.uint8
+    np.testing.assert_array_equal(taken, np.concatenate([original, original[:, ::-1]]))
+
+
+def test_images_alone_are_opened_without_variants(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_shards(Path("data/images"), one=ONE[:, None], two=TWO[:, None])
+    rows = open_images(manifest())
+    assert rows.variants == 1
+    assert rows.take(np.arange(5)).ravel().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_frozen_part_is_read_from_its_features_whatever_the_factor_on_images(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for variant, offset in [("original", 0.25), ("v1", 100.25), ("v2", 200.25)]:
+        write_shards(
+            Path("data/features/pooled", variant),
+            one=(ONE[:, None] + offset).astype("float32"),
+            two=(TWO[:, None] + offset).astype("float32"),
+        )
+    for variant in ("v1", "v2"):
+        Path("data/augmented", variant).mkdir(parents=True)
+    features = Features(backbone="any", strategy="head")
+
+    rows = open_rows("pooled", features, manifest(), augmented=True, rescale=1 / 255)
+    assert rows.variants == 3
+    taken = rows.take(np.array([1, 1, 4]), np.array([0, 1, 2]))
+    assert taken.ravel().tolist() == [1.25, 101.25, 204.25]
+
+    plain = open_rows("pooled", features, manifest(), augmented=False, rescale=1 / 255)
+    assert plain.variants == 1
+    assert plain.take(np.array([4])).ravel().tolist() == [4.25]
+
+
+def test_the_full_strategy_reads_images_and_variants_as_a_network_wants_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, two = (array[:, None, None, None].astype(np.uint8) for array in (ONE, TWO))
+    write_shards(Path("data/images"), one=one, two=two)
+    rescale = 1 / 255
+    write_shards(
+        Path("data/augmented/v1"),
+        one=rescaled(one + 100, rescale),
+        two=rescaled(two + 100, rescale),
+    )
+    features = Features(backbone="any", strategy="full")
+
+    rows = open_rows("raw", features, manifest(), augmented=True, rescale=rescale)
+    taken = rows.take(np.array([0, 3, 4]), np.array([0, 1, 0]))
+    assert rows.shape == (1, 1, 1)
+    assert taken.dtype == np.uint8
+    assert taken.ravel().tolist() == [0, 103, 4]

@@ -1,0 +1,84 @@
+"""The stage: which files it writes, and that either engine will do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from stages.common import keras_files
+
+ROOT = Path(__file__).parents[2]
+PARAMS = """
+ingest: {size: 8}
+encode: {}
+split: {}
+augment: {variants: 1}
+backbones: {odd: {network: MobileNetV2, weights: none}}
+features:
+  pooled: {backbone: odd}
+  partial: {backbone: odd, strategy: partial, cut: conv}
+  raw: {backbone: odd, strategy: full}
+training: {features: pooled}
+candidates: {plain: {}}
+finetune: {}
+evaluate: {}
+gradcam: {}
+tensorflow: {threads: 2}
+"""
+
+
+def backbone_that_onnx_does_not_know() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((8, 8, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255, name="preprocess")(x)
+    x = keras.layers.Conv2D(4, 3, activation="tanh", name="conv")(x)
+    x = keras.ops.erfinv(0.9 * x)  # tf2onnx has no Erfinv
+    return keras.Model(image, keras.layers.ReLU(name="last")(x), name="odd")
+
+
+def write_project(folder: Path, backbone: keras.Model) -> None:
+    random = np.random.default_rng(0)
+    for images in (folder / "data/images", folder / "data/augmented/v1"):
+        images.mkdir(parents=True)
+        for part in ("part-1.npy", "part-2.npy"):
+            np.save(images / part, random.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8))
+    keras_files.save(backbone, folder / "models/backbones/odd.keras")
+    (folder / "params.yaml").write_text(PARAMS)
+
+
+def run_embed(folder: Path) -> subprocess.CompletedProcess:
+    """Run the stage with one worker, which is the process that exports the network too."""
+    environment = {"PYTHONPATH": str(ROOT), "DARKROOM_WORKERS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "stages.embed"],
+        cwd=folder,
+        env=os.environ | environment | {"DARKROOM_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_network_that_onnx_does_not_know_runs_in_tensorflow(tmp_path):
+    backbone = backbone_that_onnx_does_not_know()
+    write_project(tmp_path, backbone)
+    done = run_embed(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'frozen' cannot be exported to ONNX" in done.stdout
+    assert "raw has no frozen part" in done.stdout
+
+    features = tmp_path / "data/features"
+    written = sorted(path.relative_to(features) for path in features.rglob("*.npy"))
+    assert [path.as_posix() for path in written] == [
+        f"{name}/{variant}/part-{part}.npy"
+        for name in ("partial", "pooled")
+        for variant in ("original", "v1")
+        for part in (1, 2)
+    ]
+    images = np.load(tmp_path / "data/augmented/v1/part-2.npy")
+    expected = np.asarray(backbone(images)).mean(axis=(1, 2))
+    received = np.load(features / "pooled/v1/part-2.npy")
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-6)
+    assert np.load(features / "partial/original/part-1.npy").shape == (5, 6, 6, 4)
