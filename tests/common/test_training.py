@@ -125,6 +125,19 @@ def test_without_a_seed_the_originals_come_in_the_order_of_the_images():
         assert shown(batches)[1] == targets[images].tolist()
 
 
+def test_each_epoch_of_a_fit_has_the_order_that_is_its_own():
+    rows, train = random_rows(20), np.arange(8)
+    training = Training(batch_size=8, epochs=3, seed=5)
+    Trainer(linear_softmax(4, 2), training, SPARSE).fit(rows, codes(20), train)
+    planned = random_rows(20)
+    batches = Batches(planned, codes(20), train, batch_size=8, seed=5)
+    for epoch in range(3):
+        batches.start_epoch(epoch)
+        shown(batches)
+    # Keras takes a first batch once more, to see what it looks like.
+    assert rows.taken[-3 * 8 :] == planned.taken
+
+
 # Which images are read
 
 

@@ -113,6 +113,7 @@ def test_a_map_that_is_zero_everywhere_stays_zero():
 
 
 def test_a_layer_inside_a_branch_is_explained():
+    keras.utils.set_random_seed(0)
     x = image = keras.Input((8, 8, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 255)(x)
     x = stem = keras.layers.Conv2D(4, 3, padding="same", name="stem")(x)
