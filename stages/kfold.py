@@ -44,7 +44,7 @@ def _score(params: Params, name: str, dataset: Dataset) -> pd.DataFrame:
             np.flatnonzero(fold_of == fold),
         )
         trainer.fit(rows, dataset.targets, train)
-        probabilities = to_probabilities(trainer.predict(rows, dataset.targets, held_out))
+        probabilities = to_probabilities(trainer.predict(rows, held_out))
         result = scores(dataset.truth[held_out], probabilities)
         result["loss"] = result.pop("log_loss")
         counts = {"n_train": len(train), "n_validation": len(held_out)}

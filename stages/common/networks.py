@@ -28,15 +28,17 @@ def add_pooling(backbone: keras.Model, features: Features) -> keras.Model:
         InputError: One of `features.layers` is no layer with a map of places.
     """
     maps = {layer.name: layer.output for layer in backbone.layers if len(layer.output.shape) == 4}
-    pooled = []
-    for name in features.layers or [backbone.layers[-1].name]:
+    names = features.layers or [backbone.layers[-1].name]
+    for name in names:
         if name not in maps:
-            raise InputError(f"{unknown_name(f'layer of {backbone.name}', name, maps)}")
-        only = features.layers is None or len(features.layers) == 1
-        layer = _POOLING[features.pooling](name="pooling" if only else f"pooling_{name}")
-        pooled.append(layer(maps[name]))
-    joined = pooled[0] if only else keras.layers.Concatenate(name="pooling")(pooled)
-    return keras.Model(backbone.input, joined, name=backbone.name)
+            raise InputError(unknown_name(f"layer of {backbone.name}", name, maps))
+    pool = _POOLING[features.pooling]
+    if len(names) == 1:
+        pooled = pool(name="pooling")(maps[names[0]])
+    else:
+        side_by_side = [pool(name=f"pooling_{name}")(maps[name]) for name in names]
+        pooled = keras.layers.Concatenate(name="pooling")(side_by_side)
+    return keras.Model(backbone.input, pooled, name=backbone.name)
 
 
 def cut_name(network: keras.Model, features: Features) -> str:
@@ -50,7 +52,7 @@ def frozen_part(backbone: keras.Model, features: Features) -> keras.Model:
     """From the image to the cut.
 
     Raises:
-        ValueError: `features.cut` is no layer through which everything passes.
+        InputError: `features.cut` is no layer through which everything passes.
     """
     network = add_pooling(backbone, features)
     return split(network, cut_name(network, features))[0]

@@ -138,7 +138,7 @@ class Features(Section):
     """Where a backbone is cut: what lies before the cut is frozen and computed once."""
 
     backbone: str
-    layers: list[str] | None = None
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
     """The layers of the backbone that are pooled, side by side; null: its last. Early layers see
     small places: they add detail, and alone they suffice for simple objects and show more
     exactly where these lie."""
@@ -146,6 +146,12 @@ class Features(Section):
     cut: str | None = None
     """The last frozen layer, for strategy partial."""
     pooling: Literal["avg", "max", "flatten"] = "avg"
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> "Features":
+        if self.layers is not None and len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"expected layers: each once, received {self.layers}")
+        return self
 
     @model_validator(mode="after")
     def _cut_fits_strategy(self) -> "Features":

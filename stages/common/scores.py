@@ -71,7 +71,7 @@ def calibration(
 
 
 def corrected_interval(values: np.ndarray, test_to_train: float) -> tuple[float, float]:
-    """95 % interval of the mean of a score over folds.
+    """95 % interval of the mean of a score between 0 and 1 over folds.
 
     The folds share most of their training images, so their spread understates the error of the
     mean; Nadeau and Bengio 2003, "Inference for the generalization error", widen it by the ratio
@@ -84,4 +84,4 @@ def corrected_interval(values: np.ndarray, test_to_train: float) -> tuple[float,
     k = len(values)
     error = np.sqrt((1 / k + test_to_train) * np.var(values, ddof=1))
     reach = stats.t.ppf(0.975, k - 1) * error
-    return float(np.mean(values) - reach), float(np.mean(values) + reach)
+    return float(max(np.mean(values) - reach, 0)), float(min(np.mean(values) + reach, 1))

@@ -166,5 +166,5 @@ def _find_or_compute(
 def _key(function: Callable, task: Task, settings: dict) -> str:
     inputs = [file_digest(one) if isinstance(one, Path) else one for one in task.inputs]
     code = [code_digest(function.__module__), file_digest(ROOT / "requirements.lock")]
-    what = [function.__name__, code, settings, inputs]
+    what = [function.__module__, function.__name__, code, settings, inputs]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]

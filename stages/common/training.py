@@ -17,6 +17,9 @@ _OPTIMIZERS = {
 }
 
 
+_SHOWN_AT_ONCE = 256
+
+
 class Batches(keras.utils.PyDataset):
     """Batches of some images and their targets.
 
@@ -97,7 +100,9 @@ class Trainer:
         for variable, value in self._start:
             variable.assign(value)
         batches = Batches(rows, targets, train, self._training.batch_size, self._training.seed)
-        watched = None if validation is None else self._in_order(rows, targets, validation)
+        watched = None
+        if validation is not None:
+            watched = Batches(rows, targets, validation, _SHOWN_AT_ONCE)
         callbacks = [
             keras.callbacks.LambdaCallback(
                 on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)
@@ -117,12 +122,11 @@ class Trainer:
         table.insert(0, "epoch", np.arange(1, len(table) + 1))
         return table
 
-    def predict(self, rows: Rows, targets: np.ndarray, images: np.ndarray) -> np.ndarray:
+    def predict(self, rows: Rows, images: np.ndarray) -> np.ndarray:
         """The outputs (m, outputs) for the originals of some images."""
-        return self._model.predict(self._in_order(rows, targets, images), verbose=0)
-
-    def _in_order(self, rows: Rows, targets: np.ndarray, images: np.ndarray) -> Batches:
-        return Batches(rows, targets, images, batch_size=256)
+        starts = range(0, len(images), _SHOWN_AT_ONCE)
+        batches = (rows.take(images[start : start + _SHOWN_AT_ONCE]) for start in starts)
+        return np.concatenate([self._model.predict_on_batch(batch) for batch in batches])
 
 
 def _optimizer(params: Optimizer) -> keras.optimizers.Optimizer:

@@ -55,8 +55,6 @@ class GradCam:
             raise InputError(f"gradcam.layer: {unknown_name('layer', layer, layers)}")
         outputs = [model.get_layer(layer).output, model.get_layer("logits").output]
         self._model = keras.Model(model.inputs, outputs)
-        # A gradient tape follows trainable weights alone, and a frozen layer must be explained too.
-        self._model.trainable = True
         self._compute = tf.function(self._maps, reduce_retracing=True)
 
     def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:

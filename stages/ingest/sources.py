@@ -59,11 +59,15 @@ def find_sources(folder: Path) -> tuple[list[Source], list[Rejected]]:
     sources, rejected = [], []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
-        if not file.is_file() or _is_litter(name.parts):
+        is_dead_link = file.is_symlink() and not file.is_file()
+        if _is_litter(name.parts) or not (file.is_file() or is_dead_link):
             continue
         text = name.as_posix().encode(errors="surrogateescape").decode(errors="replace")
         if text != name.as_posix():
             rejected.append(Rejected(text, "unsafe_name", "not in UTF-8, so no table can hold it"))
+        elif is_dead_link:
+            detail = "a link to a folder or to nothing; copy the files themselves"
+            rejected.append(Rejected(text, "link", detail))
         elif file.suffix.lower() == ".zip":
             members, broken = _find_members(file, name.as_posix())
             sources += members
@@ -109,7 +113,7 @@ def _find_members(file: Path, name: str) -> tuple[list[Source], list[Rejected]]:
         return [], [Rejected(name, "broken_archive", str(error))]
     sources, rejected = [], []
     for info in infos:
-        path = PurePosixPath(info.filename)
+        path = PurePosixPath(info.filename.replace("\\", "/"))  # as old Windows programs write
         member_name = f"{name}/{info.filename}"
         if ".." in path.parts or path.is_absolute():
             rejected.append(Rejected(member_name, "unsafe_name", "points outside its archive"))

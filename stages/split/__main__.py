@@ -26,6 +26,12 @@ def main(params: Params) -> None:
     counts = _count(manifest, table)
     if params.split.stratify:
         _refuse_missing(counts, manifest)
+    filled = table["fold"].nunique() - (NO_FOLD in table["fold"].to_numpy())
+    if filled < params.split.folds:
+        raise InputError(
+            f"split.folds: expected at most {filled}, since there are so few groups of images "
+            f"beside the test images, received {params.split.folds}"
+        )
     write_table(table, SPLITS)
     write_table(counts, REPORTS / "split" / "summary.csv")
     totals = counts.groupby("split", sort=False)["images"].sum()

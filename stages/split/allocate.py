@@ -15,7 +15,8 @@ def allocate(
 
     The groups come one by one, large ones first (they are the hardest to place), each to the
     side that still lacks most of the strata in it. For groups of one image this ends within one
-    image of the exact ratio in every stratum; a larger group can shift it by its size.
+    image of the exact ratio in every stratum, as far as each side gets one image at all; a
+    larger group can shift it by its size.
 
     Args:
         groups: (n,) group of each image.
@@ -26,17 +27,24 @@ def allocate(
 
     Returns:
         int64 (n,): the side of each image. A stratum of at least as many groups as sides gets
-        a place on each of them as long as its groups are of one stratum.
+        a place on each of them, as long as its groups are of that stratum alone.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     counts = np.zeros((len(names), strata.max() + 1), dtype=np.int64)
     np.add.at(counts, (group_of, strata), 1)
     lacking = _wanted(counts.sum(axis=0), np.asarray(ratios, dtype=float))
-    side_of = np.empty(len(names), dtype=np.int64)
-    sizes = counts.sum(axis=1)
+    empty, to_come = np.ones(lacking.shape, dtype=bool), (counts > 0).sum(axis=0)
+    side_of, sizes = np.empty(len(names), dtype=np.int64), counts.sum(axis=1)
     for group in sorted(range(len(names)), key=lambda one: (-sizes[one], priority(names[one]))):
-        side_of[group] = np.argmax(lacking @ counts[group])
-        lacking[side_of[group]] -= counts[group]
+        gain, present = lacking @ counts[group], counts[group] > 0
+        # The last groups of a stratum go where it still has no place.
+        scarce = present & (to_come <= empty.sum(axis=0))
+        without = (empty & scarce).any(axis=1)
+        side = np.argmax(np.where(without, gain, -np.inf) if without.any() else gain)
+        side_of[group] = side
+        lacking[side] -= counts[group]
+        empty[side] &= ~present
+        to_come -= present
     return side_of[group_of]
 
 

@@ -159,7 +159,7 @@ def test_training_takes_the_given_images_and_no_other():
     assert set(watched) == {(image, 0) for image in validation}
 
     rows.taken = []
-    trainer.predict(rows, codes(30), np.array([25, 26]))
+    trainer.predict(rows, np.array([25, 26]))
     assert set(rows.taken) == {(25, 0), (26, 0)}
 
 
@@ -193,7 +193,7 @@ def test_every_fit_begins_at_the_same_start(optimizer):
     trainer = Trainer(model, training, SPARSE)
 
     first = trainer.fit(rows, targets, np.arange(12), np.arange(12, 20))
-    weights, outputs = model.get_weights(), trainer.predict(rows, targets, np.arange(20))
+    weights, outputs = model.get_weights(), trainer.predict(rows, np.arange(20))
     # Another fold in between, with other images, another watched set and another best epoch.
     trainer.fit(rows, 1 - targets, np.arange(8, 20), np.arange(8))
     again = trainer.fit(rows, targets, np.arange(12), np.arange(12, 20))
@@ -202,7 +202,7 @@ def test_every_fit_begins_at_the_same_start(optimizer):
     pd.testing.assert_frame_equal(again, first, check_exact=True)
     for one, two in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(trainer.predict(rows, targets, np.arange(20)), outputs)
+    np.testing.assert_array_equal(trainer.predict(rows, np.arange(20)), outputs)
 
 
 FIT = """
@@ -216,9 +216,9 @@ sys.path.insert(0, sys.argv[1])
 from test_training import codes, network_with_every_kind_of_state, random_rows
 model = network_with_every_kind_of_state()
 trainer = Trainer(model, Training(batch_size=4, epochs=3), "sparse_categorical_crossentropy")
-data = random_rows(20), codes(20), np.arange(20)
-trainer.fit(*data)
-np.savez(sys.argv[2], *model.get_weights(), trainer.predict(*data))
+rows, images = random_rows(20), np.arange(20)
+trainer.fit(rows, codes(20), images)
+np.savez(sys.argv[2], *model.get_weights(), trainer.predict(rows, images))
 """
 
 
@@ -300,7 +300,7 @@ def overtrained(training: Training) -> tuple[Trainer, pd.DataFrame, ArrayRows, n
 
 def watched_loss(trainer: Trainer, rows: ArrayRows, targets: np.ndarray) -> float:
     watched = np.arange(10, 20)
-    outputs = trainer.predict(rows, targets, watched)
+    outputs = trainer.predict(rows, watched)
     return float(-np.log(outputs[np.arange(10), targets[watched, 0]]).mean())
 
 

@@ -52,6 +52,20 @@ def test_with_mean_pooling_it_is_the_class_activation_map():
         np.testing.assert_allclose(heats, activation_map, rtol=0, atol=1e-5 * activation_map.max())
 
 
+def test_a_feature_weighs_what_its_gradient_is_in_the_mean_over_the_places():
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((8, 8, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255, name="preprocess")(x)
+    x = keras.layers.Conv2D(5, 3, padding="same", name="conv")(x)
+    x = keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(x))
+    model, images = keras.Model(image, x), photos()
+    gradient = model.get_layer("logits").kernel.numpy()[:, 1].reshape(8, 8, 5)
+    expected = np.maximum(maps_of(model, "conv", images) @ gradient.mean(axis=(0, 1)), 0)
+    assert expected.max() > 0
+    heats = GradCam(model, "conv")(images, np.ones(3, int))
+    np.testing.assert_allclose(heats, expected, rtol=0, atol=1e-5 * expected.max())
+
+
 def test_each_image_is_explained_for_its_own_class():
     grad_cam, images = GradCam(pooled_convolution(outputs=3), "conv"), photos()
     alone = [grad_cam(images[i : i + 1], np.array([i]))[0] for i in range(3)]
