@@ -82,6 +82,7 @@ def _draw(history: pd.DataFrame) -> None:
         axes.plot(history["epoch"], history[name], color=BLUE, label="train")
         axes.plot(history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation")
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
     save_chart(figure, REPORTS / "finetune" / "curves.svg")
 

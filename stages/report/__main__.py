@@ -121,7 +121,7 @@ def _inline(chart: Path) -> str:
 def _cell(value: Any) -> str:
     """A value as a table shows it."""
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return f"{value:.3f}"
     if isinstance(value, list):
         return " to ".join(_cell(one) for one in value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
