@@ -15,8 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = "ingest encode split augment backbone embed kfold finetune evaluate gradcam report".split()
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 
 def main() -> None:

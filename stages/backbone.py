@@ -8,10 +8,10 @@ import numpy as np
 from stages.common.backbones import build
 from stages.common.determinism import make_deterministic
 from stages.common.errors import InputError
+from stages.common.files import publish
 from stages.common.keras_files import load, save
 from stages.common.params import Params
 from stages.common.paths import BACKBONES
-from stages.common.shards import publish
 from stages.common.stage import log, run
 
 

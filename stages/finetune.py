@@ -1,15 +1,18 @@
 """Stage `finetune`: the chosen candidate is trained on train, watches validation, and is saved."""
 
 import math
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from stages.common.candidates import Candidate, build_candidate
 from stages.common.charts import BLUE, ORANGE, save_chart
-from stages.common.dataset import Dataset, read_dataset, set_up
+from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
-from stages.common.features import Rows, open_images
+from stages.common.features import open_images
 from stages.common.keras_files import load, save
 from stages.common.networks import layer_table
 from stages.common.params import Params, Training
@@ -28,16 +31,23 @@ def main(params: Params) -> None:
     if name == "choice":
         name = read_json(CHOICE)["candidate"]
     dataset, training = read_dataset(), params.candidate(name)
-    trainer, rows, whole, rest = set_up(params, name, dataset)
+    candidate = build_candidate(params, name, dataset)
     train, validation = dataset.side("train"), dataset.side("validation")
     log(f"finetune: {name} on {len(train)} images, watching {len(validation)}")
-    history = trainer.fit(rows, dataset.targets, train, validation, verbose=2)
-    save(whole, MODEL)
-    _check_joined(load(MODEL), rest, rows, dataset)
+    history = candidate.trainer.fit(candidate.rows, dataset.targets, train, validation, verbose=2)
+    with tempfile.TemporaryDirectory(dir=MODEL.parent, prefix=".") as folder:
+        fresh = Path(folder, MODEL.name)
+        save(candidate.whole, fresh)
+        _check_joined(load(fresh), candidate, dataset)
+        fresh.replace(MODEL)
     write_table(history, REPORTS / "finetune" / "history.csv")
     _draw(history)
-    write_table(layer_table(whole), REPORTS / "finetune" / "layers.csv")
-    facts = {"candidate": name, **_facts(history, training, len(train)), **_parameters(whole)}
+    write_table(layer_table(candidate.whole), REPORTS / "finetune" / "layers.csv")
+    facts = {
+        "candidate": name,
+        **_facts(history, training, len(train)),
+        **_parameters(candidate.whole),
+    }
     write_json(facts, REPORTS / "finetune" / "summary.json")
     log(
         f"finetune: {facts['iterations_done']} of {facts['iterations_planned']} iterations, best "
@@ -46,14 +56,17 @@ def main(params: Params) -> None:
     )
 
 
-def _check_joined(model: keras.Model, rest: keras.Model, rows: Rows, dataset: Dataset) -> None:
+def _check_joined(model: keras.Model, candidate: Candidate, dataset: Dataset) -> None:
     """The saved whole must predict what the frozen part and the trained rest predict together."""
     images = dataset.side("validation")[:64]
-    expected = rest.predict(rows.take(images), verbose=0)
+    expected = candidate.rest.predict(candidate.rows.take(images), verbose=0)
     received = model.predict(open_images(dataset.manifest).take(images), verbose=0)
     difference = np.abs(expected - received).max()
     if not difference <= _TOLERANCE:
-        raise RuntimeError(f"joined model differs from its parts by {difference:.2g}")
+        raise RuntimeError(
+            f"expected the joined model to predict what its parts do within {_TOLERANCE}, "
+            f"received a difference of {difference:.2g}; is data/features of this backbone?"
+        )
 
 
 def _facts(history: pd.DataFrame, training: Training, images: int) -> dict:

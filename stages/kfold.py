@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
+from stages.common.candidates import build_candidate
 from stages.common.charts import BLUE, GREY, ORANGE, save_chart
-from stages.common.dataset import Dataset, read_dataset, set_up
+from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
 from stages.common.encoding import to_probabilities
 from stages.common.params import Params
@@ -35,7 +36,7 @@ def _score(params: Params, name: str, dataset: Dataset) -> pd.DataFrame:
     Every epoch that params plan is trained: to stop early on the images that are scored would
     flatter the candidates that stop.
     """
-    trainer, rows, _, _ = set_up(params, name, dataset)
+    candidate = build_candidate(params, name, dataset)
     fold_of = dataset.manifest["fold"].to_numpy()
     results = []
     for fold in tqdm(range(params.split.folds), desc=f"kfold {name}", unit="fold"):
@@ -43,8 +44,8 @@ def _score(params: Params, name: str, dataset: Dataset) -> pd.DataFrame:
             np.flatnonzero((fold_of >= 0) & (fold_of != fold)),
             np.flatnonzero(fold_of == fold),
         )
-        trainer.fit(rows, dataset.targets, train)
-        probabilities = to_probabilities(trainer.predict(rows, held_out))
+        candidate.trainer.fit(candidate.rows, dataset.targets, train)
+        probabilities = to_probabilities(candidate.trainer.predict(candidate.rows, held_out))
         result = scores(dataset.truth[held_out], probabilities)
         result["loss"] = result.pop("log_loss")
         counts = {"n_train": len(train), "n_validation": len(held_out)}

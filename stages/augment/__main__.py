@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from stages.augment.augment_shard import augment_shard, variant_name
+from stages.common.files import publish
 from stages.common.params import Augment, Params
 from stages.common.paths import AUGMENTED, IMAGES, INDEX, REPORTS
 from stages.common.pictures import contact_sheet, save_photo
 from stages.common.pixels import unscaled
-from stages.common.shards import Task, map_shards, publish, read_shard
+from stages.common.shard_map import Task, map_shards
+from stages.common.shards import read_shard
 from stages.common.stage import run
 from stages.common.tables import read_table
 
@@ -22,13 +24,18 @@ def main(params: Params) -> None:
     parts = read_table(INDEX).sort_values("row").groupby("part")["id"]
     tasks = [Task((IMAGES / part, tuple(ids)), (IMAGES / part, *ids)) for part, ids in parts]
     names = [part for part, _ in parts]
-    folders = map_shards(augment_shard, tasks, params.augment.model_dump(mode="json"), "augment")
-    variants = [variant_name(number) for number in range(1, params.augment.variants + 1)]
-    files = (
-        (folder / f"{variant}.npy", Path(variant) / part)
-        for part, folder in zip(names, folders, strict=True)
-        for variant in variants
-    )
+    # How many variants there are changes none of them.
+    options = params.augment.model_dump(mode="json", exclude={"variants"})
+    variants, files = [], []
+    for number in range(1, params.augment.variants + 1):
+        variant = variant_name(number)
+        settings = {"number": number, **options}
+        folders = map_shards(augment_shard, tasks, settings, f"augment {variant}")
+        variants.append(variant)
+        files += [
+            (folder / "images.npy", Path(variant, name))
+            for folder, name in zip(folders, names, strict=True)
+        ]
     publish(files, AUGMENTED)
     sheet = contact_sheet(list(_sheet_rows(names, variants, params.augment)))
     save_photo(sheet, REPORTS / "augment" / "variants.jpg")

@@ -12,29 +12,23 @@ from stages.common.randomness import generator
 from stages.common.shards import read_shard
 
 
-def augment_shard(shard: Path, ids: Sequence[str], **options: object) -> dict[str, np.ndarray]:
-    """Every variant of the images of one shard.
+def augment_shard(
+    shard: Path, ids: Sequence[str], number: int, **options: object
+) -> dict[str, np.ndarray]:
+    """One variant of the images of one shard.
 
     Args:
         shard: uint8 (n, h, w, c).
         ids: The id of each of the n images.
-        options: The fields of `Augment`.
+        number: Of the variant, counted from 1.
+        options: Fields of `Augment`.
 
     Returns:
-        For each variant an array of the shape of the shard under its name; uint8, or float32
-        if `rescale` is set.
+        `images`: the shape of the shard; uint8, or float32 if `rescale` is set.
     """
     augment = Augment(**options)
-    images = read_shard(shard)
-    return {
-        variant_name(number): np.stack(
-            [
-                _vary(image, image_id, number, augment)
-                for image, image_id in zip(images, ids, strict=True)
-            ]
-        )
-        for number in range(1, augment.variants + 1)
-    }
+    images = zip(read_shard(shard), ids, strict=True)
+    return {"images": np.stack([_vary(image, one, number, augment) for image, one in images])}
 
 
 def variant_name(number: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common import efficientnet_lite0
-from stages.common.errors import InputError
+from stages.common.errors import InputError, one_line
 from stages.common.names import unknown_name
 from stages.common.quiet_tensorflow import keras
 
@@ -81,10 +81,6 @@ def _check_shape(input_shape: tuple[int, int, int]) -> None:
         )
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
-
-
 def _preprocessed(images: keras.KerasTensor, rescaling: dict | None) -> keras.KerasTensor:
     """Express a network's preprocessing in built-in layers without weights.
 
@@ -126,7 +122,7 @@ def _assemble(
             input_shape=(*input_shape[:2], 3),
         )
     except ValueError as error:
-        raise InputError(f"{network.__name__} cannot be built: {_one_line(error)}") from error
+        raise InputError(f"{network.__name__} cannot be built: {one_line(error)}") from error
     # keras.applications declares a list of inputs, and warns at each call with a plain array.
     return keras.Model(images, model.output, name=model.name)
 
@@ -159,14 +155,13 @@ def _load_file(model: keras.Model, name: str, path: Path) -> None:
             f"Received: weights={str(path)!r}."
         )
     try:
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that keep their random weights.
+            warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-        for warning in warned:  # Keras only warns of layers that keep their random weights
-            if issubclass(warning.category, UserWarning):
-                raise ValueError(warning.message)
     except Exception as error:  # h5py, zipfile and Keras raise many kinds
         raise InputError(
-            f"The weights in {str(path)!r} do not fit {name} ({_one_line(error)}). Expected a file "
+            f"The weights in {str(path)!r} do not fit {name} ({one_line(error)}). Expected a file "
             "in the layout of keras.applications, saved for this network and with its top "
             "(classifier) exactly if the top is asked for."
         ) from error
@@ -183,7 +178,7 @@ def _build_pretrained(
         if "URL fetch failure" not in str(error) or url is None:
             raise
         raise InputError(
-            f"The ImageNet weights of {name} could not be downloaded: {_one_line(error)}. Fetch "
+            f"The ImageNet weights of {name} could not be downloaded: {one_line(error)}. Fetch "
             "that file elsewhere, put it into the project, and set "
             f"`weights: <path>/{url[0].rpartition('/')[2]}`."
         ) from error

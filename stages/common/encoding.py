@@ -1,14 +1,11 @@
 """Classes as numbers, and numbers as classes again."""
 
-from typing import Literal
-
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder, OneHotEncoder
 
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
-
-Encoder = Literal["label", "onehot", "binarizer"]
+from stages.common.params import Encoder
 
 
 def encode(labels: np.ndarray, classes: list[str], encoder: Encoder) -> np.ndarray:

@@ -7,3 +7,8 @@ class InputError(ValueError):
     Its message is one line for the user: what was expected, what was received, what to do.
     A stage that raises it prints that line and exits with 1, without a stack trace.
     """
+
+
+def one_line(error: BaseException, limit: int = 500) -> str:
+    """What an error of a library says, as part of one line, cut to `limit` characters."""
+    return " ".join(str(error).split())[:limit]

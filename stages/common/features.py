@@ -1,6 +1,7 @@
 """Arrays of images or features for training, read row by row from their shards."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,17 @@ from stages.common.params import Features
 from stages.common.paths import AUGMENTED, FEATURES, IMAGES
 from stages.common.pixels import unscaled
 from stages.common.shards import read_shard
+
+ORIGINAL = "original"
+
+
+def variant_names() -> list[str]:
+    """The folders of `data/augmented`, sorted.
+
+    Raises:
+        FileNotFoundError: The stage `augment` has not run.
+    """
+    return sorted(path.name for path in AUGMENTED.iterdir() if path.is_dir())
 
 
 class Rows:
@@ -32,13 +44,15 @@ class Rows:
         self.variants = len(folders)
         self._names, self._part_of = np.unique(parts, return_inverse=True)
         self._rows = np.asarray(rows)
-        self._shards = [[read_shard(folder / name) for name in self._names] for folder in folders]
+        self._paths = [[folder / name for name in self._names] for folder in folders]
+        # An open shard holds a file descriptor, of which a process may have about a thousand.
+        self._open = lru_cache(maxsize=256)(read_shard)
         self._rescale = rescale
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one image's array."""
-        return self._shards[0][0].shape[1:]
+        return self._open(self._paths[0][0]).shape[1:]
 
     def take(self, images: np.ndarray, variants: np.ndarray | int = 0) -> np.ndarray:
         """The arrays of some images.
@@ -52,7 +66,7 @@ class Rows:
         """
         variants = np.broadcast_to(variants, len(images))
         taken = [
-            self._shards[variant][self._part_of[image]][self._rows[image]]
+            self._open(self._paths[variant][self._part_of[image]])[self._rows[image]]
             for image, variant in zip(images, variants, strict=True)
         ]
         return np.stack([unscaled(one, self._rescale) for one in taken])
@@ -75,11 +89,10 @@ def open_rows(
         augmented: Whether to read the variants too.
         rescale: `augment.rescale`.
     """
-    variants = sorted(path.name for path in AUGMENTED.iterdir() if path.is_dir())
-    variants = variants if augmented else []
+    variants = variant_names() if augmented else []
     if features.strategy == "full":
         folders = [IMAGES, *(AUGMENTED / variant for variant in variants)]
     else:
-        folders = [FEATURES / name / variant for variant in ["original", *variants]]
+        folders = [FEATURES / name / variant for variant in [ORIGINAL, *variants]]
         rescale = None
     return Rows(folders, manifest["part"].to_numpy(), manifest["row"].to_numpy(), rescale)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 
+from stages.common.errors import InputError, one_line
+
 if TYPE_CHECKING:
     import keras
 
@@ -42,7 +44,7 @@ class OnnxNetwork:
         threads: How many threads one call may use; workers that run side by side want 1.
 
     Raises:
-        ValueError: The file is not there or is no ONNX network.
+        InputError: The file is not there or is no ONNX network.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1) -> None:
@@ -55,9 +57,9 @@ class OnnxNetwork:
                 os.fspath(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's exceptions have no common class
-            raise ValueError(
-                f"Expected an ONNX network. Received: path={os.fspath(path)!r}, which cannot be "
-                f"read ({_one_line(error)}). Export it again."
+            raise InputError(
+                f"{os.fspath(path)}: expected an ONNX network, received a file that cannot be read "
+                f"({one_line(error)}); delete it, and it is made again"
             ) from error
         self._input = self._session.get_inputs()[0]
 
@@ -88,10 +90,6 @@ class OnnxNetwork:
             for start in range(0, max(len(images), 1), batch_size)
         ]
         return np.concatenate(outputs).astype(np.float32, copy=False)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 @contextlib.contextmanager
@@ -164,8 +162,10 @@ def export(model: keras.Model, path: str | os.PathLike) -> None:
             with _quiet("tf2onnx", "tensorflow"):
                 _convert(model, unchecked)
             deviation = _deviation(model, OnnxNetwork(unchecked))
+        except (MemoryError, OSError, ImportError):
+            raise  # trouble of this machine says nothing about the network
         except Exception as error:  # TensorFlow, tf2onnx and onnxruntime raise many kinds
-            raise CannotExport(model.name, _one_line(error.__cause__ or error)) from error
+            raise CannotExport(model.name, one_line(error.__cause__ or error)) from error
         if not deviation <= _TOLERANCE:  # also refuses NaN
             raise CannotExport(model.name, f"its outputs differ by {deviation:.1e} there")
         unchecked.replace(path)

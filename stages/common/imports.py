@@ -38,8 +38,9 @@ def imported_files(module: str) -> list[Path]:
 
 @cache
 def code_digest(module: str) -> str:
-    """A hash of the text of every file in `imported_files(module)`."""
-    digest = hashlib.sha256()
+    """A hash of the code that `module` runs: `imported_files(module)`, and the lock file, since
+    libraries decode, warp and infer too."""
+    digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
     for file in imported_files(module):
         digest.update(f"{file.as_posix()}\0".encode())
         digest.update((ROOT / file).read_bytes())

@@ -1,15 +1,13 @@
 """`.keras` files of which the bytes depend on the model alone.
 
 A `.keras` file is a zip of metadata.json (a date), config.json (the layers) and model.weights.h5.
-Keras writes into them the time, the addresses of Python objects, and names that count up with all
-that the process made before.
+Keras writes into them the time and the addresses of Python objects. (It also numbers layers that
+have no name of their own by all that the process made before, so name them.)
 """
 
-import collections
 import io
 import json
 import os
-import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from typing import Any
 
 import h5py
 
-from stages.common.errors import InputError
+from stages.common.errors import InputError, one_line
 from stages.common.quiet_tensorflow import keras
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
@@ -33,51 +31,8 @@ def _objects(tree: Any) -> Iterator[dict]:
         yield from _objects(child)
 
 
-def _replaced(tree: Any, names: dict[str, str]) -> Any:
-    if isinstance(tree, dict):
-        return {names.get(key, key): _replaced(value, names) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_replaced(value, names) for value in tree]
-    return names.get(tree, tree) if isinstance(tree, str) else tree
-
-
-def _automatic_name(class_name: str) -> str:
-    """Return the name that Keras begins to count from: Conv2D -> conv2d, ReLU -> re_lu."""
-    spaced = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
-    return re.sub("([a-z])([A-Z])", r"\1_\2", spaced).lower()
-
-
-def _fresh_names(config: dict) -> dict[str, str]:
-    """Map automatic names to those of a process that made this model alone: dense_7 -> dense."""
-    counts = collections.defaultdict(set)
-    others = set()
-    for item in _objects(config):
-        name = item["config"].get("name") if isinstance(item.get("config"), dict) else None
-        if not isinstance(name, str) or not isinstance(item.get("class_name"), str):
-            continue
-        kind = _automatic_name(item["class_name"])
-        count = re.fullmatch(rf"{kind}(?:_([1-9]\d*))?", name)
-        if count:
-            counts[kind].add(int(count[1] or 0))
-        else:
-            others.add(name)
-
-    def numbered(kind: str, count: int) -> str:
-        return f"{kind}_{count}" if count else kind
-
-    names = {}
-    for kind, found in counts.items():
-        free = (n for n in range(len(found) + len(others)) if numbered(kind, n) not in others)
-        names |= {
-            numbered(kind, n): numbered(kind, new)
-            for n, new in zip(sorted(found), free, strict=False)
-        }
-    return names
-
-
 def _stable_config(content: bytes) -> bytes:
     config = json.loads(content)
-    config = _replaced(config, _fresh_names(config))
     for item in _objects(config):
         # The address of an object that was serialised twice: an initializer, a dtype policy. What
         # loads with it loads without it, and addresses of temporary objects repeat by chance.
@@ -131,9 +86,7 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
     """Save a model so that equal models give equal bytes, at any time, in any process.
 
     The file appears whole or not at all. `keras.models.load_model` reads it like any other.
-    Automatic names are saved as those of a process that made this model alone ("dense_7" as
-    "dense"); a name given on purpose stays, as long as it does not look like an automatic one of
-    its class. The optimizer's state is part of a compiled model, and so of the file.
+    The optimizer's state is part of a compiled model, and so of the file.
 
     Args:
         model: A built model.
@@ -154,12 +107,11 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
         stable.replace(path)
 
 
-def load(path: str | os.PathLike, compile: bool = False) -> keras.Model:
+def load(path: str | os.PathLike) -> keras.Model:
     """Load a model, without running code that the file may contain.
 
     Args:
         path: Of a `.keras` file.
-        compile: Whether to restore optimizer, loss and metrics too.
 
     Raises:
         InputError: The file is missing or unreadable, or holds code (a Lambda layer).
@@ -171,10 +123,9 @@ def load(path: str | os.PathLike, compile: bool = False) -> keras.Model:
             "stage that writes it."
         )
     try:
-        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zipfile, h5py, json and Keras raise many kinds
-        reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"Expected a model saved by Keras 3 as .keras. Received: path={str(path)!r}, which "
-            f"cannot be read ({reason}). Make it again: run the stage that writes it."
+            f"cannot be read ({one_line(error)}). Make it again: run the stage that writes it."
         ) from error

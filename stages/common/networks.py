@@ -8,10 +8,9 @@ image -> backbone ......... pooling -> head -> logits -> predictions
 import pandas as pd
 
 from stages.common.cuts import split
-from stages.common.encoding import Encoder
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
-from stages.common.params import Features, Head, Training
+from stages.common.params import Encoder, Features, Head, Training
 from stages.common.quiet_tensorflow import keras
 
 _POOLING = {

@@ -24,7 +24,8 @@ from stages.common.errors import InputError
 from stages.common.keras_names import ACTIVATIONS, NETWORKS
 from stages.common.names import unknown_name
 
-Seed = Annotated[int, Field(ge=0)]
+Encoder = Literal["label", "onehot", "binarizer"]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -75,7 +76,7 @@ class Ingest(Section):
 class Encode(Section):
     """How a class becomes numbers."""
 
-    encoder: Literal["label", "onehot", "binarizer"] = "label"
+    encoder: Encoder = "label"
 
 
 class Ratios(Section):
@@ -114,7 +115,7 @@ class Augment(Section):
     """[lowest, highest] factor, or r for [1 - r, 1 + r]; above 1 shows more of the scene."""
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    rescale: Positive | None = None
+    rescale: Annotated[float, Field(ge=1e-6, le=1e6)] | None = None
     """Factor on the written values (then float32); undone before a network sees them, since
     each network brings its own preprocessing."""
     fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
@@ -299,13 +300,16 @@ class Params(Section):
         """The training params of one candidate: the section `training` with its overrides.
 
         Raises:
-            ValueError: An override is unknown or wrong; names `candidates.<name>.<key>`.
+            InputError: There is no such candidate.
+        ValueError: An override is unknown or wrong; names `candidates.<name>.<key>`.
         """
+        if name not in self.candidates:
+            raise InputError(unknown_name("candidate", name, self.candidates))
         merged = _merge(self.training.model_dump(mode="json"), self.candidates[name])
         try:
             return Training.model_validate(merged)
         except ValidationError as error:
-            raise ValueError(_one_line(error, Training, f"candidates.{name}.")) from None
+            raise ValueError(_first_fault(error, Training, f"candidates.{name}.")) from None
 
 
 def load_params(path: str | Path) -> Params:
@@ -328,7 +332,7 @@ def load_params(path: str | Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_one_line(error, Params)}") from None
+        raise InputError(f"{path}: {_first_fault(error, Params)}") from None
 
 
 def _check_name(key: str, received: str, valid: Any) -> None:
@@ -345,7 +349,7 @@ def _merge(base: dict, overrides: dict) -> dict:
     return merged
 
 
-def _one_line(error: ValidationError, model: type[Section], prefix: str = "") -> str:
+def _first_fault(error: ValidationError, model: type[Section], prefix: str = "") -> str:
     """The first fault of a pydantic error, in the words of this project."""
     faults = error.errors(include_url=False)
     # A mistyped key is also a missing key; the mistyped one tells the user more.

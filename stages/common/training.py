@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from stages.common.errors import InputError
 from stages.common.features import Rows
 from stages.common.params import EarlyStopping, Optimizer, Training
 from stages.common.quiet_tensorflow import keras
@@ -119,6 +120,11 @@ class Trainer:
             shuffle=False,  # `Batches` does, by seed and epoch alone
         )
         table = pd.DataFrame(history.history)
+        if not np.isfinite(table.to_numpy()).all():
+            raise InputError(
+                "training.optimizer.learning_rate: expected a rate that keeps the loss a number, "
+                f"received {self._training.optimizer.learning_rate}; lower it"
+            )
         table.insert(0, "epoch", np.arange(1, len(table) + 1))
         return table
 

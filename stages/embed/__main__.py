@@ -4,21 +4,20 @@ import hashlib
 from pathlib import Path
 
 from stages.common.errors import InputError
+from stages.common.features import ORIGINAL, variant_names
+from stages.common.files import file_digest, publish
 from stages.common.frozen import CannotExport
 from stages.common.imports import code_digest
 from stages.common.params import Features, Params
 from stages.common.paths import AUGMENTED, BACKBONES, FEATURES, IMAGES
-from stages.common.shards import Task, cache_folder, file_digest, map_shards, publish
+from stages.common.shard_map import Task, cache_folder, map_shards
 from stages.common.stage import log, run
 from stages.embed.embed_shard import embed_shard
-
-ORIGINAL = "original"
 
 
 def main(params: Params) -> None:
     """Embed all images and variants for every entry of `features` with a frozen part."""
     parts = sorted(path.name for path in IMAGES.glob("*.npy"))
-    variants = sorted(path.name for path in AUGMENTED.iterdir() if path.is_dir())
     files = []
     for name, features in params.features.items():
         if features.strategy == "full":
@@ -28,34 +27,34 @@ def main(params: Params) -> None:
             network, identity = _frozen_network(features)
         except InputError as error:
             raise InputError(f"features.{name}: {error}") from None
-        shards = [
-            {ORIGINAL: IMAGES / part, **{one: AUGMENTED / one / part for one in variants}}
-            for part in parts
-        ]
-        tasks = [Task((shard, network), (identity, *shard.values())) for shard in shards]
-        settings = {"rescale": params.augment.rescale}
-        folders = map_shards(embed_shard, tasks, settings, f"embed {name}")
-        files += [
-            (folder / f"{variant}.npy", Path(name, variant, part))
-            for part, folder in zip(parts, folders, strict=True)
-            for variant in [ORIGINAL, *variants]
-        ]
+        for variant in [ORIGINAL, *variant_names()]:
+            source = IMAGES if variant == ORIGINAL else AUGMENTED / variant
+            rescale = None if variant == ORIGINAL else params.augment.rescale
+            tasks = [Task((source / part, network), (source / part, identity)) for part in parts]
+            settings = {"rescale": rescale}
+            folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}")
+            files += [
+                (folder / "features.npy", Path(name, variant, part))
+                for folder, part in zip(folders, parts, strict=True)
+            ]
     publish(files, FEATURES)
 
 
 def _frozen_network(features: Features) -> tuple[Path, str]:
-    """A file of the frozen part in the local cache, and what it depends on, as a digest.
+    """A file of the frozen part in the local cache, and a text that stands for what it gives.
 
     The file itself cannot serve as its digest: an export to ONNX has other bytes each time.
     """
     path = BACKBONES / f"{features.backbone}.keras"
-    facts = [file_digest(path), code_digest("stages.common.networks"), repr(features)]
+    facts = [file_digest(path), code_digest("stages.embed"), features.model_dump_json()]
     identity = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
     folder = cache_folder() / "networks"
     for kept in [folder / f"{identity}.onnx", folder / f"{identity}.keras"]:
         if kept.exists():
-            return kept, identity
-    return _export(path, features, folder / identity), identity
+            break
+    else:
+        kept = _export(path, features, folder / identity)
+    return kept, kept.name  # with the suffix: the engines differ in the last bits
 
 
 def _export(path: Path, features: Features, target: Path) -> Path:

@@ -1,7 +1,9 @@
-"""The work of one shard of `embed`: a pure function of its images, variants and a network."""
+"""The work of one shard of `embed`: a pure function of its images and a network."""
 
 from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from stages.common.pixels import unscaled
 from stages.common.shards import read_shard
@@ -11,16 +13,15 @@ from stages.embed.network import open_network
 _network = lru_cache(maxsize=2)(open_network)
 
 
-def embed_shard(shards: dict[str, Path], network: Path, rescale: float | None) -> dict:
-    """Run a frozen network over the images of one shard and over their variants.
+def embed_shard(shard: Path, network: Path, rescale: float | None) -> dict[str, np.ndarray]:
+    """Run a frozen network over the images of one shard.
 
     Args:
-        shards: Name of the variant (or "original") and its file, (n, h, w, c).
+        shard: (n, h, w, c), uint8 images or variants of them.
         network: A file that `open_network` knows.
-        rescale: Factor on the values of the variants, undone here.
+        rescale: Factor on the values of variants, undone here.
 
     Returns:
-        For each variant float32 features (n, ...).
+        `features`: float32 (n, ...).
     """
-    run = _network(network)
-    return {name: run(unscaled(read_shard(file), rescale)) for name, file in shards.items()}
+    return {"features": _network(network)(unscaled(read_shard(shard), rescale))}

@@ -1,5 +1,7 @@
 """Stage `gradcam`: where the model looks, for test images of each class, right and wrong ones."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from stages.common.tables import read_json, read_table, write_table
 from stages.gradcam.heatmaps import GradCam, last_convolution, peak
 
 FOLDER = REPORTS / "gradcam"
+OVERLAYS = FOLDER / "overlays"
 _BATCH = 32
 _PICTURE_HEIGHT = 192
 _COLORS = (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
@@ -35,6 +38,7 @@ def main(params: Params) -> None:
     images = open_images(manifest)
     positions = pd.Index(manifest["id"]).get_indexer(shown["id"])
     codes = np.array([classes.index(label) for label in shown["predicted"]])
+    shutil.rmtree(OVERLAYS, ignore_errors=True)
     rows = []
     for start in tqdm(range(0, len(shown), _BATCH), desc="gradcam", unit="batch"):
         batch = slice(start, start + _BATCH)
@@ -57,7 +61,7 @@ def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def _explain(image: pd.Series, photo: np.ndarray, heat: np.ndarray, layer: str) -> dict:
     """Save one overlay and give its row of the summary."""
-    file = FOLDER / "overlays" / f"{image['id']}.jpg"
+    file = OVERLAYS / f"{image['id']}.jpg"
     save_photo(_overlay(photo, heat), file)
     peak_x, peak_y = peak(heat)
     return {

@@ -9,10 +9,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common.errors import InputError
+from stages.common.files import publish
 from stages.common.params import Ingest, Params
 from stages.common.paths import IMAGES, INDEX, MANIFEST, RAW, REPORTS
 from stages.common.pictures import contact_sheet, save_photo
-from stages.common.shards import Task, cut_shards, map_shards, part_name, publish, read_shard
+from stages.common.shard_map import Task, map_shards
+from stages.common.shards import cut_shards, part_name, read_shard
 from stages.common.stage import log, run
 from stages.common.tables import write_json, write_table
 from stages.ingest.develop_shard import develop_shard

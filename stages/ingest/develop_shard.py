@@ -40,13 +40,11 @@ def develop_shard(
         sizes.append((photo.shape[1], photo.shape[0]))
         exact.append(pixel_digest(photo))
         fingerprints.append(fingerprint(photo))
-    height, width = size
+    (height, width), channels = size, 3 if color == "rgb" else 1
     return {
         "reason": np.array([reason for reason, _ in reasons], dtype=str),
         "detail": np.array([detail for _, detail in reasons], dtype=str),
-        "images": np.reshape(images, (len(images), height, width, -1)).astype(np.uint8)
-        if images
-        else np.empty((0, height, width, 3 if color == "rgb" else 1), np.uint8),
+        "images": np.reshape(images, (len(images), height, width, channels)).astype(np.uint8),
         "size": np.reshape(sizes, (len(sizes), 2)).astype(np.int64),
         "exact": np.array(exact, dtype=str),
         "fingerprint": np.array(fingerprints),

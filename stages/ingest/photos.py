@@ -29,13 +29,15 @@ def open_photo(content: bytes) -> np.ndarray:
         uint8 RGB (height, width, 3).
 
     Raises:
-        Unusable: `not_an_image`, `too_large` (more than 179 million pixels), `truncated`, or
-            `unreadable`.
+        Unusable: `not_an_image`, `too_large` (more than 179 million pixels), `truncated`,
+            `unsupported` (pixels in floating point, which have no known white), or `unreadable`.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
             return np.asarray(_to_rgb(_upright(image)))
+    except (Unusable, MemoryError):
+        raise
     except UnidentifiedImageError:
         raise Unusable("not_an_image", _first_bytes(content)) from None
     except Image.DecompressionBombError as error:
@@ -84,7 +86,10 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise Unusable("unsupported", "floating-point pixels; convert to 8 or 16 bits")
     if image.mode.startswith("I"):
+        # 16-bit greys, also where Pillow holds them in 32 bits.
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -84,8 +84,8 @@ def find_sources(folder: Path) -> tuple[list[Source], list[Rejected]]:
 def image_ids(contents: Iterable[bytes]) -> list[str]:
     """An id for each photo that depends on its bytes alone: 16 hexadecimal digits.
 
-    So a renamed or relabelled photo keeps its id, its side of the split and its variants. The
-    second and later copies of the same bytes get ids of their own.
+    So a renamed or relabelled photo keeps its id and its variants. The second and later copies of
+    the same bytes get ids of their own.
     """
     seen: Counter[bytes] = Counter()
     ids = []

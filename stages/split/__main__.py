@@ -26,6 +26,11 @@ def main(params: Params) -> None:
     counts = _count(manifest, table)
     if params.split.stratify:
         _refuse_missing(counts, manifest)
+    if counts["split"].nunique() < len(SIDES):
+        raise InputError(
+            f"split: expected images for each of {', '.join(SIDES)}, found {len(manifest)} in "
+            f"{manifest['group'].nunique()} groups of repeats; add photos"
+        )
     filled = table["fold"].nunique() - (NO_FOLD in table["fold"].to_numpy())
     if filled < params.split.folds:
         raise InputError(

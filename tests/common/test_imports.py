@@ -72,6 +72,7 @@ def test_a_module_that_does_not_exist_is_refused():
 
 def test_the_digest_follows_the_text_of_every_imported_file(tmp_path, monkeypatch):
     files = {
+        "requirements.lock": "numpy==1\n",
         "stages/a.py": "import stages.b\n",
         "stages/b.py": "x = 1\n",
         "stages/c.py": "x = 1\n",
