@@ -85,7 +85,8 @@ def make_project(folder: Path, photos: int) -> Project:
         features={"whole": {"backbone": "lite0"}},
         candidates={"linear": {"head": {"layers": []}}, "hidden": {}},
         split__folds=2,
-        training__epochs=4,
+        training__epochs=8,
+        training__optimizer__learning_rate=0.003,
     )
     for command in ["git init -q", "dvc init -q"]:
         assert project.run(*command.split()).returncode == 0

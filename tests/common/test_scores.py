@@ -122,12 +122,16 @@ def test_perfect_and_certain_predictions_have_no_error(bins):
 
 
 def test_the_corrected_interval_by_hand():
-    low, high = corrected_interval(np.array([0.8, 0.9, 1.0]), test_to_train=0.5)
+    low, high = corrected_interval(np.array([0.5, 0.6, 0.7]), test_to_train=0.5)
     reach = 4.302653 * math.sqrt((1 / 3 + 0.5) * 0.01)  # t of 2 degrees of freedom; variance 0.01
-    assert (low, high) == pytest.approx((0.9 - reach, 0.9 + reach), abs=1e-6)
+    assert (low, high) == pytest.approx((0.6 - reach, 0.6 + reach), abs=1e-6)
 
 
-@given(arrays(float, st.integers(2, 10), elements=st.floats(0, 1)))
+def test_an_interval_ends_where_a_score_does():
+    assert corrected_interval(np.array([0.0, 1.0]), test_to_train=0.5) == (0, 1)
+
+
+@given(arrays(float, st.integers(2, 10), elements=st.floats(0.48, 0.52)))
 def test_shared_training_images_widen_the_interval(values):
     plain = corrected_interval(values, test_to_train=0)
     wide = corrected_interval(values, test_to_train=0.25)

@@ -149,7 +149,7 @@ import numpy as np
 from stages.augment.augment_shard import augment_shard
 from stages.common.shard_map import Task, map_shards
 tasks = [Task((Path(file), ["a", "b", "c"]), (Path(file), "a", "b", "c")) for file in sys.argv[1:]]
-settings = {"variants": 2, "rotation_range": 30.0, "width_shift_range": 0.2}
+settings = {"number": 2, "rotation_range": 30.0, "width_shift_range": 0.2}
 for folder in map_shards(augment_shard, tasks, settings, "augment"):
     for file in sorted(folder.iterdir()):
         print(folder.name, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
@@ -176,4 +176,4 @@ for folder in map_shards(augment_shard, tasks, settings, "augment"):
     one, two = run(1), run(2)
     assert one == two
     assert "computed 5 of 5 shards" in one
-    assert len(set(one.splitlines()[1:])) == 10  # five shards of two variants, no two alike
+    assert len(set(one.splitlines()[1:])) == 5  # no two shards alike

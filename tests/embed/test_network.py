@@ -64,13 +64,13 @@ def test_where_a_shard_ends_changes_no_byte(sizes, tmp_path):
     export(small_frozen_part(), tmp_path / "part.onnx")
     images = photos(count=11, size=8)
     np.save(tmp_path / "all.npy", images)
-    expected = embed_shard({"original": tmp_path / "all.npy"}, tmp_path / "part.onnx", None)
+    expected = embed_shard(tmp_path / "all.npy", tmp_path / "part.onnx", None)["features"]
     received = []
     for number, shard in enumerate(np.split(images, np.cumsum(sizes)[:-1])):
         file = tmp_path / f"{number}.npy"
         np.save(file, shard)
-        received.append(embed_shard({"original": file}, tmp_path / "part.onnx", None)["original"])
-    assert np.concatenate(received).tobytes() == expected["original"].tobytes()
+        received.append(embed_shard(file, tmp_path / "part.onnx", None)["features"])
+    assert np.concatenate(received).tobytes() == expected.tobytes()
 
 
 def test_each_variant_is_embedded_as_bytes_whatever_factor_was_written(tmp_path):
@@ -78,8 +78,9 @@ def test_each_variant_is_embedded_as_bytes_whatever_factor_was_written(tmp_path)
     images = photos(count=4, size=8)
     np.save(tmp_path / "original.npy", images)
     np.save(tmp_path / "variant.npy", rescaled(images[::-1], 1 / 255))
-    shards = {name: tmp_path / f"{name}.npy" for name in ("original", "variant")}
-    features = embed_shard(shards, tmp_path / "part.onnx", rescale=1 / 255)
-    assert list(features) == ["original", "variant"]
-    np.testing.assert_array_equal(features["variant"], features["original"][::-1])
-    assert features["original"].std() > 1e-3
+    original, variant = (
+        embed_shard(tmp_path / f"{name}.npy", tmp_path / "part.onnx", rescale)["features"]
+        for name, rescale in [("original", None), ("variant", 1 / 255)]
+    )
+    np.testing.assert_array_equal(variant, original[::-1])
+    assert original.std() > 1e-3
