@@ -63,10 +63,10 @@ class Project:
 def draw_photo(path: Path, color: str, seed: int) -> None:
     """A bright disc of a colour at some place on a background of large soft spots."""
     random = np.random.default_rng(seed)
-    spots = Image.fromarray(random.integers(0, 160, (5, 5, 3), np.uint8))
+    spots = Image.fromarray(random.integers(0, 110, (5, 5, 3), np.uint8))
     pixels = np.array(spots.resize((40, 40), Image.Resampling.BICUBIC))
     y, x = np.mgrid[:40, :40]
-    disc = (x - random.uniform(12, 28)) ** 2 + (y - random.uniform(12, 28)) ** 2 < 80
+    disc = (x - random.uniform(12, 28)) ** 2 + (y - random.uniform(12, 28)) ** 2 < 150
     pixels[disc] = {"red": (230, 40, 40), "green": (40, 220, 60), "blue": (50, 60, 240)}[color]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -80,7 +80,7 @@ def make_project(folder: Path, photos: int) -> Project:
         shutil.copyfile(ROOT / name, folder / name)
     project = Project(folder)
     project.set(
-        ingest__size=[48, 32],
+        ingest__size=[64, 48],
         augment__variants=1,
         features={"whole": {"backbone": "lite0"}},
         candidates={"linear": {"head": {"layers": []}}, "hidden": {}},

@@ -129,7 +129,11 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
 
 def _add_head(pooled: keras.KerasTensor, head: Head, outputs: int) -> keras.KerasTensor:
     regularizer = keras.regularizers.L2(head.l2) if head.l2 else None
-    x = keras.layers.BatchNormalization(name="head_normalize")(pooled) if head.normalize else pooled
+    x = pooled
+    if head.normalize:
+        # With Keras's 0.99 the statistics would need hundreds of batches, which small data never
+        # give: a head that learned well would predict badly.
+        x = keras.layers.BatchNormalization(momentum=0.9, name="head_normalize")(x)
     if head.dropout:
         x = keras.layers.Dropout(head.dropout, name="head_dropout")(x)
     for number, layer in enumerate(head.layers, start=1):

@@ -104,7 +104,7 @@ def test_other_images_are_refused(path, wrong):
 def test_unreadable_file_is_refused_in_one_line(tmp_path, content):
     if content:
         (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(ValueError, match="Expected an ONNX network") as refusal:
+    with pytest.raises(ValueError, match="expected an ONNX network") as refusal:
         OnnxNetwork(tmp_path / "a.onnx")
     assert "\n" not in str(refusal.value)
 
