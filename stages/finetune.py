@@ -1,67 +1,101 @@
 """Stage `finetune`: the chosen candidate is trained on train, watches validation, and is saved."""
 
-import math
+import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from tqdm import tqdm
 
-from stages.common.candidates import Candidate, build_candidate
+from stages.common.candidates import ALL, HEAD, Candidate, Phase
 from stages.common.charts import BLUE, ORANGE, save_chart
 from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
-from stages.common.features import open_images
+from stages.common.encoding import to_predictions
+from stages.common.features import open_images, predict
+from stages.common.files import publish
+from stages.common.imports import code_digest
 from stages.common.keras_files import load, save
 from stages.common.networks import layer_table
-from stages.common.params import Params, Training
-from stages.common.paths import CHOICE, MODEL, REPORTS
+from stages.common.params import Params
+from stages.common.paths import CHECKPOINTS, CHOICE, MODEL, REPORTS
+from stages.common.plans import Plan, make_plan
 from stages.common.quiet_tensorflow import keras
+from stages.common.shard_map import cache_folder
 from stages.common.stage import log, run
 from stages.common.tables import read_json, write_json, write_table
 
-_TOLERANCE = 1e-4
+FOLDER = REPORTS / "finetune"
+_TOLERANCE = 1e-4  # of the largest prediction
 
 
 def main(params: Params) -> None:
-    """Train the model and save it whole: raw uint8 images in, probabilities out."""
-    make_deterministic(params.tensorflow.threads, seed=params.training.seed)
+    """Train the model and save it whole: raw uint8 images in, predictions out."""
     name = params.finetune.candidate
     if name == "choice":
         name = read_json(CHOICE)["candidate"]
-    dataset, training = read_dataset(), params.candidate(name)
-    candidate = build_candidate(params, name, dataset)
-    train, validation = dataset.side("train"), dataset.side("validation")
-    log(f"finetune: {name} on {len(train)} images, watching {len(validation)}")
-    history = candidate.trainer.fit(candidate.rows, dataset.targets, train, validation, verbose=2)
+    dataset = read_dataset()
+    plan = make_plan(params, name, dataset)
+    make_deterministic(params.tensorflow.threads, seed=params.training.seed)
+    candidate = Candidate(params, name, dataset, plan, with_backbone=True)
+    phases = _planned(candidate, len(dataset.side("train")))
+    _announce(name, plan, phases, len(dataset.side("validation")))
+    history = _train(params, name, plan, candidate, dataset)
+    _save(candidate, dataset)
+    metric = candidate.training.metric_names(dataset.task)[0]
+    _report(name, plan, candidate, history, phases, metric)
+
+
+def _train(
+    params: Params, name: str, plan: Plan, candidate: Candidate, dataset: Dataset
+) -> pd.DataFrame:
+    """Train, going on after the last finished epoch of a killed run of the same training."""
+    facts = [
+        plan.identity(),
+        params.candidate(name).model_dump_json(exclude={"features"}),
+        params.tensorflow.model_dump_json(),
+        code_digest("stages.finetune"),
+    ]
+    identity = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+    folder = cache_folder() / "training" / identity
+    kept = folder / "checkpoints"
+    epochs = sum(phase.epochs for phase in candidate.phases)
+    with tqdm(total=epochs, desc="finetune", unit="epoch") as progress:
+
+        def show(phase: Phase, logs: dict[str, float]) -> None:
+            progress.set_postfix({key: f"{value:.4g}" for key, value in logs.items()})
+            progress.update()
+
+        history = candidate.fit(
+            dataset.side("train"), dataset.side("validation"), folder / "state.npz", kept, show
+        )
+    publish(
+        ((file, file.relative_to(kept)) for file in sorted(kept.rglob("*")) if file.is_file()),
+        CHECKPOINTS,
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    return history
+
+
+def _save(candidate: Candidate, dataset: Dataset) -> None:
+    MODEL.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=MODEL.parent, prefix=".") as folder:
         fresh = Path(folder, MODEL.name)
         save(candidate.whole, fresh)
         _check_joined(load(fresh), candidate, dataset)
         fresh.replace(MODEL)
-    write_table(history, REPORTS / "finetune" / "history.csv")
-    _draw(history)
-    write_table(layer_table(candidate.whole), REPORTS / "finetune" / "layers.csv")
-    facts = {
-        "candidate": name,
-        **_facts(history, training, len(train)),
-        **_parameters(candidate.whole),
-    }
-    write_json(facts, REPORTS / "finetune" / "summary.json")
-    log(
-        f"finetune: {facts['iterations_done']} of {facts['iterations_planned']} iterations, best "
-        f"epoch {facts['best_epoch']}, trained {facts['trainable_parameters']:,} of "
-        f"{facts['parameters']:,} parameters"
-    )
 
 
 def _check_joined(model: keras.Model, candidate: Candidate, dataset: Dataset) -> None:
     """The saved whole must predict what the frozen part and the trained rest predict together."""
     images = dataset.side("validation")[:64]
-    expected = candidate.rest.predict(candidate.rows.take(images), verbose=0)
-    received = model.predict(open_images(dataset.manifest).take(images), verbose=0)
-    difference = np.abs(expected - received).max()
+    expected = candidate.predict(images)
+    rows = open_images(dataset.manifest)
+    received = to_predictions(predict(model.predict_on_batch, rows, images), dataset.task)
+    difference = np.abs(expected - received).max() / max(1, np.abs(expected).max())
     if not difference <= _TOLERANCE:
         raise RuntimeError(
             f"expected the joined model to predict what its parts do within {_TOLERANCE}, "
@@ -69,40 +103,90 @@ def _check_joined(model: keras.Model, candidate: Candidate, dataset: Dataset) ->
         )
 
 
-def _facts(history: pd.DataFrame, training: Training, images: int) -> dict:
-    """What was planned and what was done."""
-    steps = math.ceil(images / training.batch_size)
-    stopping = training.early_stopping
-    best = len(history)
-    if stopping is not None:
-        watched = history[f"val_{stopping.monitor}"]
-        best = int(watched.argmin() if stopping.monitor == "loss" else watched.argmax()) + 1
-    return {
-        "train_images": images,
-        "epochs_planned": training.epochs,
-        "epochs_done": len(history),
-        "best_epoch": best,
-        "iterations_per_epoch": steps,
-        "iterations_planned": steps * training.epochs,
-        "iterations_done": steps * len(history),
+def _planned(candidate: Candidate, images: int) -> list[dict]:
+    """Batches, epochs and iterations of each phase, before the first."""
+    steps = -(-images // candidate.training.batch_size)
+    return [
+        {
+            "phase": phase.name,
+            "epochs_planned": phase.epochs,
+            "iterations_per_epoch": steps,
+            "iterations_planned": steps * phase.epochs,
+            "images": images,
+            "batch_size": candidate.training.batch_size,
+        }
+        for phase in candidate.phases
+    ]
+
+
+def _announce(name: str, plan: Plan, phases: list[dict], watched: int) -> None:
+    cut = f" behind {plan.features.cut}" if plan.features.cut else ""
+    log(f"finetune: candidate {name}, strategy {plan.features.strategy}{cut}")
+    if plan.why:
+        log(f"finetune: strategy auto became {plan.features.strategy}, since {plan.why}")
+    what = {HEAD: "the head", ALL: "all behind the cut"}
+    for phase in phases:
+        log(
+            f"finetune: {what[phase['phase']]} on {phase['images']:,} images in batches of "
+            f"{phase['batch_size']} for {phase['epochs_planned']} epochs: "
+            f"{phase['iterations_per_epoch']} iterations an epoch, "
+            f"{phase['iterations_planned']} in all; watching {watched:,} images"
+        )
+
+
+def _report(
+    name: str,
+    plan: Plan,
+    candidate: Candidate,
+    history: pd.DataFrame,
+    phases: list[dict],
+    metric: str,
+) -> None:
+    done = history["phase"].value_counts()
+    for phase in phases:
+        phase["epochs_done"] = int(done[phase["phase"]])
+        phase["iterations_done"] = phase["epochs_done"] * phase["iterations_per_epoch"]
+    totals = {
+        key: sum(phase[key] for phase in phases)
+        for key in ("epochs_planned", "epochs_done", "iterations_planned", "iterations_done")
     }
+    facts = {
+        "candidate": name,
+        "strategy": plan.features.strategy,
+        "cut": plan.features.cut,
+        "why": plan.why,
+        "phases": phases,
+        **totals,
+        "iterations_per_epoch": phases[-1]["iterations_per_epoch"],
+        "train_images": phases[-1]["images"],
+        "best_epoch": int(history.loc[history["kept"], "epoch"].item()),
+        "parameters": candidate.whole.count_params(),
+        "trainable_parameters": candidate.trained_parameters,
+    }
+    write_json(facts, FOLDER / "summary.json")
+    write_table(history, FOLDER / "history.csv")
+    write_table(layer_table(candidate.whole), FOLDER / "layers.csv")
+    _draw(history, metric)
+    log(
+        f"finetune: {facts['iterations_done']} of {facts['iterations_planned']} iterations, best "
+        f"epoch {facts['best_epoch']}, trained {facts['trainable_parameters']:,} of "
+        f"{facts['parameters']:,} parameters"
+    )
 
 
-def _draw(history: pd.DataFrame) -> None:
-    """Loss and accuracy by epoch, of training and validation images."""
+def _draw(history: pd.DataFrame, metric: str) -> None:
+    """Loss and first metric by epoch, of training and validation images."""
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.2))
-    for axes, name in zip(panels, ["loss", "accuracy"], strict=True):
+    joints = np.flatnonzero(history["phase"] != history["phase"].shift())[1:]
+    for axes, name in zip(panels, ["loss", metric], strict=True):
         axes.plot(history["epoch"], history[name], color=BLUE, label="train")
         axes.plot(history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation")
+        for joint in joints:
+            axes.axvline(history["epoch"][joint] - 0.5, color="black", linewidth=0.8, linestyle=":")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
-    save_chart(figure, REPORTS / "finetune" / "curves.svg")
-
-
-def _parameters(model: keras.Model) -> dict:
-    trainable = sum(weight.numpy().size for weight in model.trainable_weights)
-    return {"parameters": model.count_params(), "trainable_parameters": int(trainable)}
+    save_chart(figure, FOLDER / "curves.svg")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.augment.warp import draw, warp
 from stages.common.params import Augment
 from stages.common.pixels import rescaled
-from stages.common.randomness import generator
 from stages.common.shards import read_shard
+from stages.common.warp import vary
 
 
 def augment_shard(
@@ -26,17 +25,28 @@ def augment_shard(
     Returns:
         `images`: the shape of the shard; uint8, or float32 if `rescale` is set.
     """
-    augment = Augment(**options)
-    images = zip(read_shard(shard), ids, strict=True)
-    return {"images": np.stack([_vary(image, one, number, augment) for image, one in images])}
+    return {"images": vary_all(read_shard(shard), ids, number, Augment(**options))}
+
+
+def vary_all(images: np.ndarray, ids: Sequence[str], number: int, augment: Augment) -> np.ndarray:
+    """One variant of each of some images.
+
+    Args:
+        images: uint8 (n, h, w, c).
+        ids: Of the n images.
+        number: Of the variant, counted from 1.
+        augment: The options.
+
+    Returns:
+        The shape of `images`; uint8, or float32 if `augment.rescale` is set.
+    """
+    variants = np.empty(images.shape, np.uint8 if augment.rescale is None else np.float32)
+    for image, image_id, variant in zip(images, ids, variants, strict=True):
+        # Into its place at once: to copy the larger array there would take as long again.
+        rescaled(vary(image, image_id, number, augment), augment.rescale, out=variant)
+    return variants
 
 
 def variant_name(number: int) -> str:
     """The folder of a variant, counted from 1."""
     return f"variant-{number}"
-
-
-def _vary(image: np.ndarray, image_id: str, number: int, augment: Augment) -> np.ndarray:
-    random = generator(augment.seed, "augment", image_id, number)
-    transform = draw(random, *image.shape[:2], augment)
-    return rescaled(warp(image, transform, augment.fill_mode, augment.cval), augment.rescale)

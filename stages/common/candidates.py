@@ -1,53 +1,210 @@
-"""A candidate ready to train: its network, the rows that it trains on, and the trainer."""
+"""A candidate ready to train: its network, the phases that train it, and its predictions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from stages.common.dataset import Dataset
-from stages.common.features import Rows, open_rows
-from stages.common.keras_files import load
-from stages.common.networks import join, loss_name, output_count
-from stages.common.params import Params
+from stages.common.encoding import to_predictions
+from stages.common.features import Rows, open_rows, predict
+from stages.common.keras_files import load, save, save_weights
+from stages.common.networks import build_head, join
+from stages.common.params import Params, Training
 from stages.common.paths import BACKBONES
+from stages.common.plans import Plan
 from stages.common.quiet_tensorflow import keras
-from stages.common.training import Trainer
+from stages.common.scaling import Scaling
+from stages.common.snapshots import History, Resume, finished_epochs
+from stages.common.tasks import output_count
+from stages.common.training import Examples, Trainer
+
+HEAD, ALL = "head", "all"
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of the training: the head alone, or all that is behind the cut."""
+
+    name: str
+    trainer: Trainer
+    epochs: int
+
+
 class Candidate:
-    """What is needed to train one candidate.
+    """A candidate that can be trained again and again, each time from the same start.
+
+    Args:
+        params: All params.
+        name: Of the candidate.
+        dataset: All images.
+        plan: Of the candidate.
+        with_backbone: Whether to build the whole network, from the image on. A head alone trains
+            to the same weights without.
 
     Attributes:
-        trainer: Trains `rest`, each time from the same start.
+        training: The params of the candidate.
+        phases: In their order.
+        whole: From the image to the predictions, or None without the backbone.
+        rest: From the cut to the predictions; shares the layers of `whole`.
         rows: What lies at the cut for each image.
-        whole: From the image to the predictions; shares the layers of `rest`.
-        rest: From the cut to the predictions.
     """
 
-    trainer: Trainer
-    rows: Rows
-    whole: keras.Model
-    rest: keras.Model
+    def __init__(
+        self, params: Params, name: str, dataset: Dataset, plan: Plan, with_backbone: bool
+    ):
+        self.training = training = params.candidate(name)
+        self._dataset = dataset
+        self.rows = open_rows(plan.at_cut, dataset.manifest, plan.rescale)
+        fit = training.fit(dataset.task, dataset.encoder)
+        outputs = output_count(dataset.task, fit.activation, len(dataset.classes))
+        if plan.features.strategy == "head" and not with_backbone:
+            self.whole = None
+            self.rest = head = build_head(self.rows.shape[0], training, fit.activation, outputs)
+        else:
+            pretrained = params.backbones[plan.features.backbone].weights != "none"
+            backbone = load(BACKBONES / f"{plan.features.backbone}.keras")
+            self.whole, self.rest, head = join(
+                backbone, plan.features, pretrained, training, fit.activation, outputs
+            )
+        self.phases = _phases(training, fit.loss, head, self.rest, self.rows, plan, dataset)
+        self._start = [(one, one.numpy()) for one in self.rest.variables]
+
+    def fit(
+        self,
+        train: np.ndarray,
+        validation: np.ndarray | None = None,
+        resume: Path | None = None,
+        checkpoints: Path | None = None,
+        report: Callable[[Phase, dict[str, float]], None] = lambda phase, logs: None,
+    ) -> pd.DataFrame:
+        """Train from the start.
+
+        Args:
+            train: (m,) positions of the images to train on.
+            validation: (k,) positions of the images to watch.
+            resume: A file to keep the state in after every epoch, and to go on from.
+            checkpoints: A folder for the models of epochs that params want to keep.
+            report: Called with the figures of each epoch.
+
+        Returns:
+            The history: `epoch` from 1 on, `phase`, the figures of `Trainer.fit`, and `kept`:
+            whether the weights of the model are those after this epoch.
+        """
+        for variable, value in self._start:
+            variable.assign(value)
+        dataset, scaling = (
+            self._dataset,
+            Scaling.of(self._dataset.task, self._dataset.targets, train),
+        )
+        examples = Examples(
+            dataset.task,
+            dataset.encoder,
+            scaling.scaled(dataset.targets),
+            class_weights(self.training, dataset, train),
+            scaling,
+        )
+        saved = None if self.whole is None else _Saved(self.whole, scaling)
+        kept = finished_epochs(resume) if resume is not None else []
+        histories, last = [], 0
+        for number, phase in enumerate(self.phases):
+            if len(kept) > number + 1:
+                histories.append(kept[number])
+                continue
+            state = [*self.rest.variables, *phase.trainer.model.optimizer.variables]
+            history, last = phase.trainer.fit(
+                examples,
+                train,
+                validation,
+                resume=Resume(resume, histories, state) if resume is not None else None,
+                saved=saved,
+                checkpoints=checkpoints / phase.name if checkpoints is not None else None,
+                report=lambda logs, phase=phase: report(phase, logs),
+            )
+            histories.append(history)
+        scaling.fold_into(self.rest.get_layer("logits"))
+        return _table(self.phases, histories, last)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """What it says of the originals of some images, as `to_predictions` gives it."""
+        outputs = predict(self.phases[-1].trainer.infer, self.rows, images)
+        return to_predictions(outputs, self._dataset.task)
+
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers that training moves."""
+        return int(sum(np.prod(one.shape) for one in self.rest.trainable_variables))
 
 
-def build_candidate(params: Params, name: str, dataset: Dataset) -> Candidate:
-    """Build the network of a candidate as its params say.
+def class_weights(training: Training, dataset: Dataset, train: np.ndarray) -> np.ndarray:
+    """How much each image counts, float32 (n,).
 
-    It depends on the params of this candidate alone, not on what was built before.
+    `balanced` is n / (classes * images of the class), as in scikit-learn, over the training images.
+
+    Raises:
+        InputError: `class_weight` names no class, or not all of them.
     """
-    training = params.candidate(name)
-    features = params.features[training.features]
-    backbone = params.backbones[features.backbone]
-    keras.utils.set_random_seed(training.seed)
-    outputs = output_count(dataset.encoder, len(dataset.classes))
-    whole, rest = join(
-        load(BACKBONES / f"{features.backbone}.keras"),
-        features,
-        pretrained=backbone.weights != "none",
-        head=training.head,
-        outputs=outputs,
-    )
-    rows = open_rows(
-        training.features, features, dataset.manifest, training.augmented, params.augment.rescale
-    )
-    trainer = Trainer(rest, training, loss_name(training, dataset.encoder, outputs))
-    return Candidate(trainer, rows, whole, rest)
+    weights = np.ones(len(dataset.targets), dtype=np.float32)
+    if training.class_weight == "none":
+        return weights
+    if training.class_weight == "balanced":
+        counts = np.bincount(dataset.truth[train], minlength=len(dataset.classes))
+        of_class = len(train) / (len(dataset.classes) * np.maximum(counts, 1))
+    else:
+        of_class = np.array([training.class_weight[name] for name in dataset.classes])
+    return of_class[dataset.truth].astype(np.float32)
+
+
+class _Saved:
+    """The whole network for checkpoints: saved byte-stable, and with answers in their units."""
+
+    def __init__(self, whole: keras.Model, scaling: Scaling):
+        self._whole, self._scaling = whole, scaling
+
+    def save(self, path: str, overwrite: bool = True) -> None:
+        self._save(path, save)
+
+    def save_weights(self, path: str, overwrite: bool = True) -> None:
+        self._save(path, save_weights)
+
+    def _save(self, path: str, write: Callable[[keras.Model, str], None]) -> None:
+        logits = self._whole.get_layer("logits")
+        kept = logits.get_weights()
+        self._scaling.fold_into(logits)
+        write(self._whole, path)
+        logits.set_weights(kept)
+
+
+def _phases(
+    training: Training,
+    loss: str,
+    head: keras.Model,
+    rest: keras.Model,
+    rows: Rows,
+    plan: Plan,
+    dataset: Dataset,
+) -> list[Phase]:
+    columns = dataset.targets.shape[1]
+    if plan.features.strategy == "head" or training.head_first is None:
+        only = Trainer(rest, rows, columns, training, loss)
+        return [Phase(HEAD if head is rest else ALL, only, training.epochs)]
+    first = training.model_copy(update={"epochs": training.head_first.epochs})
+    pooled, factor = open_rows(plan.pooled, dataset.manifest), training.head_first.rate_factor
+    return [
+        Phase(HEAD, Trainer(head, pooled, columns, first, loss), first.epochs),
+        Phase(ALL, Trainer(rest, rows, columns, training, loss, factor), training.epochs),
+    ]
+
+
+def _table(phases: list[Phase], histories: list[History], last: int) -> pd.DataFrame:
+    rows = [
+        {"phase": phase.name, **logs}
+        for phase, history in zip(phases, histories, strict=True)
+        for logs in history
+    ]
+    table = pd.DataFrame(rows)
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    kept = len(table) - len(histories[-1]) + last
+    return table.assign(kept=table["epoch"] == kept)

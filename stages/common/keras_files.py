@@ -107,6 +107,21 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
         stable.replace(path)
 
 
+def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
+    """Save the weights alone, with the same promises as `save`.
+
+    Args:
+        model: A built model.
+        path: Where; ends in ".weights.h5". The folder exists.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        as_keras_writes, stable = Path(folder, "model.weights.h5"), Path(folder, "stable")
+        model.save_weights(as_keras_writes)
+        stable.write_bytes(_stable_weights(as_keras_writes.read_bytes()))
+        stable.replace(path)
+
+
 def load(path: str | os.PathLike) -> keras.Model:
     """Load a model, without running code that the file may contain.
 

@@ -10,8 +10,9 @@ import pandas as pd
 from stages.common.cuts import split
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
-from stages.common.params import Encoder, Features, Head, Training
+from stages.common.params import Features, Penalty, Training
 from stages.common.quiet_tensorflow import keras
+from stages.common.randomness import whole_number
 
 _POOLING = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -48,7 +49,7 @@ def cut_name(network: keras.Model, features: Features) -> str:
 
 
 def frozen_part(backbone: keras.Model, features: Features) -> keras.Model:
-    """From the image to the cut.
+    """From the image to the cut; for strategy `auto` to the pooled features.
 
     Raises:
         InputError: `features.cut` is no layer through which everything passes.
@@ -57,14 +58,31 @@ def frozen_part(backbone: keras.Model, features: Features) -> keras.Model:
     return split(network, cut_name(network, features))[0]
 
 
+def build_head(features: int, training: Training, activation: str, outputs: int) -> keras.Model:
+    """The head alone, from pooled features to predictions.
+
+    The same arguments give the same weights, whatever the process built before.
+
+    Args:
+        features: Length of the pooled features of one image.
+        training: The params.
+        activation: Of the outputs.
+        outputs: How many.
+    """
+    pooled = keras.Input((features,), name="features")
+    predictions = _add_head(pooled, training, activation, outputs)
+    return keras.Model(pooled, predictions, name="rest")
+
+
 def join(
     backbone: keras.Model,
     features: Features,
     pretrained: bool,
-    head: Head,
+    training: Training,
+    activation: str,
     outputs: int,
-) -> tuple[keras.Model, keras.Model]:
-    """The whole network and its part behind the cut, which share their layers.
+) -> tuple[keras.Model, keras.Model, keras.Model]:
+    """The whole network, its part behind the cut, and the head, which share their layers.
 
     Args:
         backbone: From the uint8 image to the last feature map; its layers are used as they are.
@@ -72,12 +90,13 @@ def join(
         pretrained: Batch normalisation of a pretrained backbone stays in inference mode behind
             the cut too: its statistics come from far more images than a batch here has. One
             with random weights has no statistics yet and must learn them.
-        head: What stands behind the pooling.
-        outputs: 1 for a sigmoid (the second of two classes), else the number of classes.
+        training: The params; `head` stands behind the pooling.
+        activation: Of the outputs.
+        outputs: How many.
 
     Returns:
-        (whole, rest): `rest(frozen(x)) == whole(x)`; training `rest` trains `whole`. Layers up
-        to the cut are not trainable.
+        (whole, rest, head): `rest(frozen(x)) == whole(x)`; training `rest` or `head` trains
+        `whole`. Layers up to the cut are not trainable. With strategy `head` the last two are one.
     """
     network = add_pooling(backbone, features)
     cut = cut_name(network, features)
@@ -85,31 +104,12 @@ def join(
     for layer in network.layers:
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = layer not in frozen.layers and not (normalises and pretrained)
-    whole = keras.Model(network.input, _add_head(network.output, head, outputs), name="darkroom")
-    return whole, split(whole, cut)[1]
-
-
-def output_count(encoder: Encoder, classes: int) -> int:
-    """Outputs of the network: one for a binarizer of two classes, else one for each class."""
-    return 1 if encoder == "binarizer" and classes == 2 else classes
-
-
-def loss_name(training: Training, encoder: Encoder, outputs: int) -> str:
-    """The Keras name of the loss: the one that fits the targets, unless params name it.
-
-    Raises:
-        InputError: A cross-entropy over classes for one output: it would be 0 whatever that says.
-    """
-    if outputs == 1 and training.loss == "categorical_crossentropy":
-        raise InputError(
-            "training.loss: expected auto or binary_crossentropy for two classes with "
-            f"encode.encoder={encoder}, which gives one output, received {training.loss}"
-        )
-    if training.loss != "auto":
-        return training.loss
-    if outputs == 1:
-        return "binary_crossentropy"
-    return "sparse_categorical_crossentropy" if encoder == "label" else "categorical_crossentropy"
+        if layer.trainable:
+            _penalise_convolution(layer, training.regularization.convolution)
+    predictions = _add_head(network.output, training, activation, outputs)
+    whole = keras.Model(network.input, predictions, name="darkroom")
+    rest = split(whole, cut)[1]
+    return whole, rest, rest if cut == "pooling" else split(whole, "pooling")[1]
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
@@ -127,28 +127,57 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _add_head(pooled: keras.KerasTensor, head: Head, outputs: int) -> keras.KerasTensor:
-    regularizer = keras.regularizers.L2(head.l2) if head.l2 else None
-    x = pooled
-    if head.normalize:
-        # With Keras's 0.99 the statistics would need hundreds of batches, which small data never
-        # give: a head that learned well would predict badly.
-        x = keras.layers.BatchNormalization(momentum=0.9, name="head_normalize")(x)
-    if head.dropout:
-        x = keras.layers.Dropout(head.dropout, name="head_dropout")(x)
-    for number, layer in enumerate(head.layers, start=1):
-        dense = keras.layers.Dense(
-            layer.units,
-            layer.activation,
-            kernel_regularizer=regularizer,
-            name=f"head_{number}",
+def _add_head(
+    pooled: keras.KerasTensor, training: Training, activation: str, outputs: int
+) -> keras.KerasTensor:
+    head, penalty = training.head, _regularizer(training.regularization.dense)
+
+    def dense(name: str, units: int, initializer: str) -> keras.layers.Dense:
+        start = _initializer(initializer, training.seed, name)
+        return keras.layers.Dense(
+            units, kernel_initializer=start, kernel_regularizer=penalty, name=name
         )
-        x = dense(x)
-        if layer.dropout:
-            x = keras.layers.Dropout(layer.dropout, name=f"head_{number}_dropout")(x)
-    # Zeros, since a random start would stay in the weights, where a heat map shows it as evidence.
-    x = keras.layers.Dense(
-        outputs, kernel_initializer="zeros", kernel_regularizer=regularizer, name="logits"
-    )(x)
-    activation = "sigmoid" if outputs == 1 else "softmax"
+
+    def dropout(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTensor:
+        seed = whole_number(training.seed, "dropout", name)
+        return keras.layers.Dropout(rate, seed=seed, name=name)(x) if rate else x
+
+    x = _normalize(pooled, "head_normalize") if head.normalize else pooled
+    x = dropout(x, head.dropout, "head_dropout")
+    for number, layer in enumerate(head.layers, start=1):
+        name = f"head_{number}"
+        x = dense(name, layer.units, layer.initializer)(x)
+        if layer.batch_normalization == "before":
+            x = _normalize(x, f"{name}_normalize")
+        x = keras.layers.Activation(layer.activation, name=f"{name}_activation")(x)
+        if layer.batch_normalization == "after":
+            x = _normalize(x, f"{name}_normalize")
+        x = dropout(x, layer.dropout, f"{name}_dropout")
+    x = dense("logits", outputs, head.initializer)(x)
     return keras.layers.Activation(activation, name="predictions")(x)
+
+
+def _normalize(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    # With Keras's 0.99 the statistics would need hundreds of batches, which small data never
+    # give: a head that learned well would predict badly.
+    return keras.layers.BatchNormalization(momentum=0.9, name=name)(x)
+
+
+def _initializer(name: str, seed: int, layer: str) -> keras.initializers.Initializer:
+    """With a seed of its own, so that no layer's start depends on what was built before."""
+    found = keras.initializers.get(name)
+    if name == "zeros":
+        return found
+    return type(found)(seed=whole_number(seed, "initializer", layer))
+
+
+def _regularizer(penalty: Penalty) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L1L2(penalty.l1, penalty.l2) if penalty.l1 or penalty.l2 else None
+
+
+def _penalise_convolution(layer: keras.layers.Layer, penalty: Penalty) -> None:
+    convolution = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+    if isinstance(layer, convolution):
+        for weight in layer.trainable_variables:
+            if "kernel" in weight.name:
+                weight.regularizer = _regularizer(penalty)

@@ -6,6 +6,7 @@ key, a wrong type or value, and a pair that cannot work are refused in one line.
 
 import types
 import typing
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,14 +22,18 @@ from pydantic import (
 )
 
 from stages.common.errors import InputError
-from stages.common.keras_names import ACTIVATIONS, NETWORKS
+from stages.common.keras_names import ACTIVATIONS, INITIALIZERS, NETWORKS
 from stages.common.names import unknown_name
+from stages.common.search import expand
+from stages.common.tasks import METRICS, TASKS, Fit
 
-Encoder = Literal["label", "onehot", "binarizer"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+NotNegativeCount = Annotated[int, Field(ge=0)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -49,6 +54,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class Table(Section):
+    """Which columns of a table of labels hold what; null: the one whose name says so."""
+
+    path: str | None = None
+    """The column of the photos' paths."""
+    label: str | None = None
+
+
 class Ingest(Section):
     """How a photo becomes an array."""
 
@@ -61,6 +74,8 @@ class Ingest(Section):
     """The run stops if a larger fraction of the files cannot be used."""
     near_duplicate: Annotated[float, Field(ge=0)] = 0.18
     """Images whose fingerprints lie at most this far apart are one group; 0: same pixels only."""
+    table: Table | None = Table()
+    """If a table in data/raw names photos, it alone says their labels; null: always the folders."""
 
     @field_validator("size", mode="before")
     @classmethod
@@ -74,9 +89,15 @@ class Ingest(Section):
 
 
 class Encode(Section):
-    """How a class becomes numbers."""
+    """How a label becomes numbers."""
 
-    encoder: Encoder = "label"
+    task: Literal["auto", "binary", "multiclass", "multilabel", "regression"] = "auto"
+    """auto: as the labels say. Several in one cell: multilabel; all numbers, one of them with a
+    fraction: regression; else two or more classes."""
+    encoder: Literal["auto", "label", "onehot", "binarizer"] = "auto"
+    """auto: label for classes, binarizer for multilabel. Regression takes auto alone."""
+    separator: Annotated[str, Field(min_length=1)] = "|"
+    """Between the labels of one image."""
 
 
 class Ratios(Section):
@@ -94,7 +115,11 @@ class Split(Section):
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds over the train and validation images together."""
     stratify: bool = True
-    """Keep the ratios within every class, not only over all images."""
+    """Keep the ratios within every class (of numbers: every quantile), not only over all."""
+    kind: Literal["KFold", "StratifiedKFold", "StratifiedGroupKFold"] = "StratifiedGroupKFold"
+    """How the folds are made. Repeats of one photo stay in one fold with each of them."""
+    repeats: Count = 1
+    """How many times the pool is divided into folds, each time anew."""
     seed: Seed = 0
 
 
@@ -143,7 +168,9 @@ class Features(Section):
     """The layers of the backbone that are pooled, side by side; null: its last. Early layers see
     small places: they add detail, and alone they suffice for simple objects and show more
     exactly where these lie."""
-    strategy: Literal["full", "partial", "head"] = "head"
+    strategy: Literal["full", "partial", "head", "auto"] = "head"
+    """auto: chosen by the number of training images, and by how well the frozen features of the
+    training images already tell their labels apart."""
     cut: str | None = None
     """The last frozen layer, for strategy partial."""
     pooling: Literal["avg", "max", "flatten"] = "avg"
@@ -159,7 +186,7 @@ class Features(Section):
         if (self.strategy == "partial") != (self.cut is not None):
             raise ValueError(
                 "expected cut: the name of a layer with strategy: partial, and cut: null with "
-                f"full and head, received strategy={self.strategy}, cut={self.cut}"
+                f"full, head and auto, received strategy={self.strategy}, cut={self.cut}"
             )
         return self
 
@@ -169,7 +196,11 @@ class Dense(Section):
 
     units: Count
     activation: Annotated[str, _one_of("activation", ACTIVATIONS)] = "relu"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    initializer: Annotated[str, _one_of("initializer", INITIALIZERS)] = "glorot_uniform"
+    """How the kernel starts: glorot_ (Xavier), he_ or lecun_ with normal or uniform, ..."""
+    batch_normalization: Literal["none", "before", "after"] = "none"
+    """Before or after the activation."""
+    dropout: Dropout = 0
 
 
 class Head(Section):
@@ -177,36 +208,154 @@ class Head(Section):
 
     normalize: bool = True
     """Batch normalisation of the features in front of the head."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    dropout: Dropout = 0
     """In front of the head."""
     layers: list[Dense] = []
     """Hidden layers; the output layer follows from the classes."""
-    l2: Annotated[float, Field(ge=0)] = 0
-    """Weight of the squared kernels in the loss, for every layer of the head."""
+    initializer: Annotated[str, _one_of("initializer", INITIALIZERS)] = "zeros"
+    """Of the output layer. A random start would stay in the weights, where a heat map shows it as
+    evidence."""
+    activation: Literal["auto", "softmax", "sigmoid", "linear"] = "auto"
+    """Of the output layer; auto: what fits the task."""
+
+
+class Penalty(Section):
+    """Weights of the absolute (l1) and the squared (l2) kernel in the loss."""
+
+    l1: NotNegative = 0
+    l2: NotNegative = 0
+
+
+class Regularization(Section):
+    """The penalty of each kind of layer that is trained."""
+
+    dense: Penalty = Penalty()
+    """Every dense layer of the head, the output layer too."""
+    convolution: Penalty = Penalty()
+    """Every convolution behind the cut."""
 
 
 class Optimizer(Section):
-    """How the weights are moved."""
+    """How the weights are moved; null leaves an option at Keras's default."""
 
     name: Literal["sgd", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
     learning_rate: Positive = 0.001
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    nesterov: bool | None = None
+    decay: NotNegative | None = None
+    """The rate of step t is learning_rate / (1 + decay * t)."""
+    rho: Annotated[float, Field(ge=0, lt=1)] | None = None
+    beta_1: Annotated[float, Field(ge=0, lt=1)] | None = None
+    beta_2: Annotated[float, Field(ge=0, lt=1)] | None = None
+    epsilon: Positive | None = None
+    weight_decay: NotNegative | None = None
+    clip_norm: Positive | None = None
+    """Longest gradient of one weight array."""
+    clip_value: Positive | None = None
+    """Largest element of a gradient."""
+    global_clip_norm: Positive | None = None
+    """Longest gradient of all weights together."""
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> "Optimizer":
+        fitting = OPTIMIZER_OPTIONS[self.name]
+        for option in sorted({one for some in OPTIMIZER_OPTIONS.values() for one in some}):
+            if getattr(self, option) is not None and option not in fitting:
+                others = [name for name, some in OPTIMIZER_OPTIONS.items() if option in some]
+                raise ValueError(
+                    f"expected {option}: null with name: {self.name}, received "
+                    f"{getattr(self, option)}; it is an option of {', '.join(others)}"
+                )
+        if self.nesterov and not self.momentum:
+            raise ValueError(
+                "expected momentum above 0 with nesterov: true, received "
+                f"momentum={self.momentum}; set momentum, e.g. 0.9"
+            )
+        clips = {name: getattr(self, name) for name in CLIPS if getattr(self, name) is not None}
+        if len(clips) > 1:
+            raise ValueError(f"expected at most one of {', '.join(CLIPS)}, received {clips}")
+        return self
+
+
+OPTIMIZER_OPTIONS = {
+    "sgd": ("momentum", "nesterov", "decay"),
+    "adagrad": ("epsilon",),
+    "rmsprop": ("rho", "momentum", "epsilon"),
+    "adam": ("beta_1", "beta_2", "epsilon"),
+    "adamw": ("beta_1", "beta_2", "epsilon", "weight_decay"),
+}
+"""What can be set for each optimizer, beside clipping."""
+CLIPS = ("clip_norm", "clip_value", "global_clip_norm")
+
+
+class Schedule(Section):
+    """How the learning rate changes from step to step."""
+
+    name: Literal["constant", "exponential", "cosine", "one_cycle"] = "constant"
+    """exponential: times decay_rate for every epoch; cosine: along half a cosine to final_factor;
+    one_cycle: up from a 25th and down to final_factor, each along half a cosine."""
+    warmup_epochs: NotNegative = 0
+    """The rate rises linearly from 0 so long; one_cycle: the rising part, 0: three tenths."""
+    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.9
+    final_factor: Fraction = 0.0001
+    """Of learning_rate."""
 
 
 class EarlyStopping(Section):
-    """When to stop before the last epoch; the best weights are kept."""
+    """When to stop before the last epoch, as in Keras."""
 
-    monitor: Literal["loss", "accuracy"] = "loss"
-    """Of the validation images."""
-    patience: Count = 5
+    monitor: str = "val_loss"
+    """loss or one of `metrics`, of the validation images with val_ in front."""
+    min_delta: NotNegative = 0
+    patience: NotNegativeCount = 5
     """Epochs without a better value."""
+    mode: Literal["auto", "min", "max"] = "auto"
+    baseline: float | None = None
+    restore_best_weights: bool = True
+    start_from_epoch: NotNegativeCount = 0
 
 
-LOSSES = {
-    "label": ["sparse_categorical_crossentropy"],
-    "onehot": ["categorical_crossentropy"],
-    "binarizer": ["binary_crossentropy", "categorical_crossentropy"],
-}
-"""The losses that fit each encoder; the binarizer gives one column for two classes."""
+class ReduceOnPlateau(Section):
+    """When to lower the learning rate, as in Keras."""
+
+    monitor: str = "val_loss"
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: NotNegativeCount = 3
+    mode: Literal["auto", "min", "max"] = "auto"
+    min_delta: NotNegative = 0.0001
+    cooldown: NotNegativeCount = 0
+    min_lr: NotNegative = 0
+
+
+class Checkpoint(Section):
+    """Which epochs' models are kept in `models/checkpoints`, as in Keras."""
+
+    monitor: str = "val_loss"
+    save_best_only: bool = True
+    """The best one alone, as best.keras; else epoch-<n>.keras."""
+    save_weights_only: bool = False
+    mode: Literal["auto", "min", "max"] = "auto"
+    save_freq: Literal["epoch"] | Count = "epoch"
+    """epoch, or every so many steps."""
+    initial_value_threshold: float | None = None
+
+    @model_validator(mode="after")
+    def _known_when_saved(self) -> "Checkpoint":
+        if self.save_best_only and self.save_freq != "epoch":
+            raise ValueError(
+                "expected save_freq: epoch with save_best_only: true, since a value to compare is "
+                f"known after an epoch only, received {self.save_freq}"
+            )
+        return self
+
+
+class HeadFirst(Section):
+    """Before anything behind the cut of a pretrained network moves, the head learns alone, on
+    frozen features: the large gradients of a new head would spoil what the network knows."""
+
+    epochs: Count = 5
+    rate_factor: Positive = 0.1
+    """Of the learning rate, once all is trained together."""
 
 
 class Training(Section):
@@ -223,14 +372,120 @@ class Training(Section):
         "mean_squared_error",
         "mean_absolute_error",
     ] = "auto"
-    """auto: what fits the encoder."""
+    """auto: what fits the task and the encoder. Numbers are scaled to mean 0 and deviation 1 for
+    training, so their losses are in units of that."""
+    metrics: (
+        Literal["auto"]
+        | Annotated[list[Annotated[str, _one_of("metric", METRICS)]], Field(min_length=1)]
+    ) = "auto"
+    """Shown for every epoch; auto: the first that fits the task."""
+    regularization: Regularization = Regularization()
     optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
     batch_size: Count = 32
     epochs: Count = 30
+    head_first: HeadFirst | None = HeadFirst()
+    """For strategies partial and full."""
+    class_weight: Literal["none", "balanced"] | dict[str, Positive] = "none"
+    """How much the images of each class count; balanced: all classes together the same."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
     early_stopping: EarlyStopping | None = EarlyStopping()
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    checkpoint: Checkpoint | None = None
     augmented: bool = True
     """Each epoch shows one of the original and the variants of every image."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _rates_fit(self) -> "Training":
+        scheduled = self.schedule.name != "constant" or self.schedule.warmup_epochs > 0
+        if scheduled and self.optimizer.decay:
+            raise ValueError(
+                "expected optimizer.decay: null with a schedule or warm-up, received "
+                f"{self.optimizer.decay}; only one of them can set the rate"
+            )
+        if self.reduce_on_plateau and (scheduled or self.optimizer.decay):
+            raise ValueError(
+                "expected reduce_on_plateau: null with a schedule, warm-up or decay, received one "
+                "that would fight with it; only one of them can set the rate"
+            )
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"expected schedule.warmup_epochs below epochs={self.epochs}, received "
+                f"{self.schedule.warmup_epochs}"
+            )
+        return self
+
+    def fit(self, task: str, encoder: str) -> Fit:
+        """The loss and last activation for a task and an encoder.
+
+        Raises:
+            ValueError: Something does not fit the task; names its key and what would.
+        """
+        fits = TASKS[task].fits[encoder]
+        where = f"task {task}" + (f" and encoder {encoder}" if encoder != "none" else "")
+        of_loss = [fit for fit in fits if self.loss in ("auto", fit.loss)]
+        if not of_loss:
+            raise ValueError(f"loss: {_expected([fit.loss for fit in fits], where, self.loss)}")
+        wanted = self.head.activation
+        fitting = [fit for fit in of_loss if wanted in ("auto", fit.activation)]
+        if not fitting:
+            activations = list(dict.fromkeys(fit.activation for fit in of_loss))
+            raise ValueError(f"head.activation: {_expected(activations, where, wanted)}")
+        self._check_metrics(task)
+        self._check_weights(task)
+        if self.label_smoothing and fitting[0].loss in UNSMOOTHED:
+            remedy = "" if task == "regression" else "; set encode.encoder: onehot"
+            raise ValueError(
+                f"label_smoothing: expected 0 with loss {fitting[0].loss}, received "
+                f"{self.label_smoothing}{remedy}"
+            )
+        return fitting[0]
+
+    def metric_names(self, task: str) -> list[str]:
+        """The metrics that are shown for every epoch."""
+        return [TASKS[task].metrics[0]] if self.metrics == "auto" else self.metrics
+
+    def _check_metrics(self, task: str) -> None:
+        known = TASKS[task].metrics
+        for metric in self.metric_names(task):
+            if metric not in known:
+                raise ValueError(f"metrics: {_expected(list(known), f'task {task}', metric)}")
+        shown = ["loss", *self.metric_names(task)]
+        monitors = [*(f"val_{name}" for name in shown), *shown]
+        for name in CALLBACKS:
+            callback = getattr(self, name)
+            if callback is not None and callback.monitor not in monitors:
+                what = unknown_name("value", callback.monitor, monitors)
+                raise ValueError(f"{name}.monitor: {what}; others must stand in metrics")
+
+    def _check_weights(self, task: str) -> None:
+        if self.class_weight != "none" and task in ("multilabel", "regression"):
+            raise ValueError(
+                f"class_weight: expected none with task {task}, received {self.class_weight}; "
+                "it is for binary and multiclass"
+            )
+
+
+CALLBACKS = ("early_stopping", "reduce_on_plateau", "checkpoint")
+UNSMOOTHED = ("sparse_categorical_crossentropy", "mean_squared_error", "mean_absolute_error")
+"""Losses without soft targets."""
+
+
+def _expected(valid: list[str], where: str, received: str) -> str:
+    return f"expected {' or '.join(['auto', *valid])} with {where}, received {received}"
+
+
+class KFold(Section):
+    """How candidates are compared over the folds."""
+
+    metric: Literal["auto"] | Annotated[str, _one_of("metric", METRICS)] = "auto"
+    """auto: the first of the task: accuracy, macro_f1 (multilabel) or rmse (regression)."""
+    rule: Literal["best", "one_standard_error"] = "best"
+    """best: the best mean; one_standard_error: of those whose mean is at most one standard error
+    of the best one's mean behind it, the one with the fewest trained parameters."""
+    predict_test: bool = False
+    """Also score the test images with the model of every fold: shown beside, choosing nothing."""
 
 
 class Finetune(Section):
@@ -244,6 +499,8 @@ class Evaluate(Section):
     """How the test figures are made."""
 
     calibration_bins: Count = 10
+    test_time_augmentation: bool = False
+    """Predict the mean over each image and its variants."""
 
 
 class GradCam(Section):
@@ -273,6 +530,7 @@ class Params(Section):
     features: dict[Name, Features]
     training: Training
     candidates: dict[Name, dict[str, Any]]
+    kfold: KFold
     finetune: Finetune
     evaluate: Evaluate
     gradcam: GradCam
@@ -284,28 +542,91 @@ class Params(Section):
             _check_name(f"features.{name}.backbone", features.backbone, self.backbones)
         if not self.candidates:
             raise ValueError("candidates: expected at least one, received none; add `plain: {}`")
-        for name in self.candidates:
-            candidate, encoder = self.candidate(name), self.encode.encoder
-            _check_name(f"candidates.{name}.features", candidate.features, self.features)
-            fitting = ["auto", *LOSSES[encoder]]
-            if candidate.loss not in fitting:
-                raise ValueError(
-                    f"candidates.{name}.loss: expected {' or '.join(fitting)} with "
-                    f"encode.encoder={encoder}, received {candidate.loss}"
-                )
-        _check_name("finetune.candidate", self.finetune.candidate, ["choice", *self.candidates])
+        overrides = self.overrides
+        for name in overrides:
+            _check_name(f"candidates.{name}.features", self.candidate(name).features, self.features)
+        _check_name("finetune.candidate", self.finetune.candidate, ["choice", *overrides])
         return self
+
+    @model_validator(mode="after")
+    def _tasks_fit(self) -> "Params":
+        encoder, named = self.encode.encoder, self.encode.task
+        tasks = (
+            [named]
+            if named != "auto"
+            else [task for task in TASKS if encoder == "auto" or encoder in TASKS[task].fits]
+        )
+        faults = []
+        for task in tasks:
+            try:
+                self.check_task(task)
+            except ValueError as fault:
+                faults.append(fault)
+        if len(faults) == len(tasks):
+            raise faults[0]
+        return self
+
+    @cached_property
+    def overrides(self) -> dict[str, dict[str, Any]]:
+        """The overrides of every candidate, each grid and random search written out.
+
+        Raises:
+            ValueError: A grid or search is wrong; names `candidates.<name>.<key>`.
+        """
+        expanded = {}
+        for name, entry in self.candidates.items():
+            for one, overrides in expand(name, entry).items():
+                if one in expanded:
+                    raise ValueError(f"candidates.{one}: expected each name once; rename it")
+                expanded[one] = overrides
+        return expanded
+
+    def encoder(self, task: str) -> str:
+        """The encoder for a task.
+
+        Raises:
+            ValueError: The one that params name does not fit it.
+        """
+        known = list(TASKS[task].fits)
+        if self.encode.encoder == "auto":
+            return known[0]
+        if self.encode.encoder not in known:
+            fitting = [one for one in known if one != "none"]
+            raise ValueError(
+                f"encode.encoder: {_expected(fitting, f'task {task}', self.encode.encoder)}"
+            )
+        return self.encode.encoder
+
+    def metric(self, task: str) -> str:
+        """The metric that candidates are compared by."""
+        return TASKS[task].metrics[0] if self.kfold.metric == "auto" else self.kfold.metric
+
+    def check_task(self, task: str) -> None:
+        """Whether all that is set fits a task.
+
+        Raises:
+            ValueError: Something does not; names its key and what would.
+        """
+        encoder = self.encoder(task)
+        for name in self.overrides:
+            try:
+                self.candidate(name).fit(task, encoder)
+            except ValueError as fault:
+                raise ValueError(f"candidates.{name}.{fault}") from None
+        if self.metric(task) not in TASKS[task].metrics:
+            known = list(TASKS[task].metrics)
+            raise ValueError(f"kfold.metric: {_expected(known, f'task {task}', self.kfold.metric)}")
 
     def candidate(self, name: str) -> Training:
         """The training params of one candidate: the section `training` with its overrides.
 
         Raises:
             InputError: There is no such candidate.
-        ValueError: An override is unknown or wrong; names `candidates.<name>.<key>`.
+            ValueError: An override is unknown or wrong; names `candidates.<name>.<key>`.
         """
-        if name not in self.candidates:
-            raise InputError(unknown_name("candidate", name, self.candidates))
-        merged = _merge(self.training.model_dump(mode="json"), self.candidates[name])
+        if name not in self.overrides:
+            raise InputError(unknown_name("candidate", name, self.overrides))
+        merged = _merge(self.training.model_dump(mode="json"), self.overrides[name])
         try:
             return Training.model_validate(merged)
         except ValidationError as error:

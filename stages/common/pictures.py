@@ -1,5 +1,6 @@
 """Pictures for people: sheets of small photos, and files whose bytes depend on pixels alone."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def contact_sheet(
     pictures = [[to_picture(array, height) for array in arrays] for _, arrays in rows]
     widths = [sum(picture.width + _GAP for picture in row) for row in pictures]
     row_height = _CAPTION_HEIGHT + height + _GAP
+    font = ImageFont.load_default(12)
+    widths += [math.ceil(font.getlength(caption)) + _GAP for caption, _ in rows]
     sheet = Image.new("RGB", (max([320, *widths]) + _GAP, len(rows) * row_height + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(sheet)
     for number, ((caption, _), row) in enumerate(zip(rows, pictures, strict=True)):
         top = _GAP + number * row_height
         draw.text((_GAP, top), caption, fill="black", font=font)

@@ -3,9 +3,15 @@
 import numpy as np
 
 
-def rescaled(image: np.ndarray, rescale: float | None) -> np.ndarray:
-    """uint8 values times `rescale` as float32; without a factor the image itself."""
-    return image if rescale is None else image * np.float32(rescale)
+def rescaled(image: np.ndarray, rescale: float | None, out: np.ndarray | None = None) -> np.ndarray:
+    """uint8 values times `rescale` as float32; without a factor as they are.
+
+    Args:
+        image: uint8.
+        rescale: The factor.
+        out: Where to write them, instead of to a new array.
+    """
+    return np.multiply(image, 1 if rescale is None else np.float32(rescale), out=out)
 
 
 def unscaled(images: np.ndarray, rescale: float | None) -> np.ndarray:

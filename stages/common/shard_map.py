@@ -16,6 +16,7 @@ from tqdm import tqdm
 from stages.common.errors import InputError
 from stages.common.files import file_digest
 from stages.common.imports import code_digest
+from stages.common.stage import log
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def map_shards(
     tasks: Sequence[Task],
     settings: dict,
     description: str,
+    unit: str = "shard",
 ) -> list[Path]:
     """Call `function(*task.arguments, **settings)` for every task, or find its kept result.
 
@@ -50,6 +52,7 @@ def map_shards(
         tasks: One for each shard.
         settings: Params that the result depends on, as JSON can hold them.
         description: For the progress bar and the log.
+        unit: What a task is, for these too.
 
     Returns:
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
@@ -59,12 +62,12 @@ def map_shards(
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(
         call(function, task, settings) for task in tasks
     )
-    progress = tqdm(results, total=len(tasks), desc=description, unit="shard", mininterval=1)
+    progress = tqdm(results, total=len(tasks), desc=description, unit=unit, mininterval=1)
     folders, computed = [], 0
     for folder, was_computed in progress:
         folders.append(folder)
         computed += was_computed
-    print(f"{description}: computed {computed} of {len(tasks)} shards, kept the others", flush=True)
+    log(f"{description}: computed {computed} of {len(tasks)} {unit}s, kept the others")
     return folders
 
 

@@ -9,7 +9,7 @@ from stages.common.errors import InputError
 
 # Names and labels are text whatever they look like: a class "007" or "NA" stays what it is.
 _TEXT = {"id", "source", "label", "predicted", "part", "group", "exact", "split"}
-_TEXT |= {"reason", "detail", "candidate"}
+_TEXT |= {"reason", "detail", "candidate", "suggested"}
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -1,148 +1,313 @@
-"""Training what lies behind the cut, on rows that the frozen part gave once."""
+"""Training what lies behind the cut, on rows that the frozen part gave once.
+
+The steps of a whole chunk of batches run inside TensorFlow, in one call: for small networks the
+calls of a step by step loop, and not the arithmetic, would take most of the time. Callbacks are
+Keras's own.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from stages.common.callbacks import Idle, build_callbacks, replay
+from stages.common.encoding import to_predictions, truth
 from stages.common.errors import InputError
-from stages.common.features import Rows
-from stages.common.params import EarlyStopping, Optimizer, Training
-from stages.common.quiet_tensorflow import keras
+from stages.common.features import Rows, predict
+from stages.common.optimizers import build_optimizer
+from stages.common.params import Training
+from stages.common.quiet_tensorflow import keras, tf
 from stages.common.randomness import generator
+from stages.common.scaling import Scaling
+from stages.common.schedules import learning_rates
+from stages.common.scores import scores
+from stages.common.snapshots import History, Resume
 
-_OPTIMIZERS = {
-    "sgd": keras.optimizers.SGD,
-    "adagrad": keras.optimizers.Adagrad,
-    "rmsprop": keras.optimizers.RMSprop,
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
+_CHUNK_BYTES = 2**26
+_WATCHED_AT_ONCE = 256
+_AS_THEY_ARE = Scaling()
+_LOSSES = {
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "mean_squared_error": keras.losses.MeanSquaredError,
+    "mean_absolute_error": keras.losses.MeanAbsoluteError,
 }
 
 
-_SHOWN_AT_ONCE = 256
+@dataclass(frozen=True)
+class Examples:
+    """What there is to learn from, of all images.
+
+    Attributes:
+        task: Name of the task.
+        encoder: Which made the targets.
+        targets: (n, columns), as the loss wants them.
+        weights: float32 (n,) how much each image counts in the loss of training.
+        scaling: Of the targets; scores are in their units.
+    """
+
+    task: str
+    encoder: str
+    targets: np.ndarray
+    weights: np.ndarray
+    scaling: Scaling = _AS_THEY_ARE
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of some images and their targets.
+class Batches:
+    """Batches of some images, in another order and other variants each epoch.
 
     Args:
         rows: The arrays of all images.
-        targets: (n, columns) of all images.
+        examples: Targets and weights of all images.
         images: (m,) positions of the images to show.
         batch_size: Images in a batch; the last of an epoch may have fewer.
-        seed: With a seed, each epoch has its own order and shows one variant of each image, the
-            original among them. Without, the originals come in the order of `images`.
+        seed: Decides order and variants, together with the epoch alone.
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        targets: np.ndarray,
-        images: np.ndarray,
-        batch_size: int,
-        seed: int | None = None,
+        self, rows: Rows, examples: Examples, images: np.ndarray, batch_size: int, seed: int
     ):
-        super().__init__()
-        self._rows, self._targets, self._images = rows, targets, images
+        self._rows, self._examples, self._images = rows, examples, images
         self._batch_size, self._seed = batch_size, seed
-        self._order, self._variants = images, np.zeros(len(images), dtype=np.int64)
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Draw the order and the variants of one epoch; they depend on seed and epoch alone."""
-        if self._seed is not None:
-            random = generator(self._seed, "epoch", epoch)
-            self._order = random.permutation(self._images)
-            self._variants = random.integers(0, self._rows.variants, len(self._images))
 
     def __len__(self) -> int:
         return -(-len(self._images) // self._batch_size)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        batch = slice(number * self._batch_size, (number + 1) * self._batch_size)
-        images = self._order[batch]
-        return self._rows.take(images, self._variants[batch]), self._targets[images]
+    def epoch(self, number: int, at_once: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches of one epoch, as chunks of at most `at_once` batches of one size.
+
+        Yields:
+            Positions (steps, batch), rows (steps, batch, ...), targets (steps, batch, columns)
+            and weights (steps, batch).
+        """
+        random = generator(self._seed, "epoch", number)
+        order = random.permutation(self._images)
+        variants = random.integers(0, self._rows.variants, len(order))
+        full = len(order) // self._batch_size * self._batch_size
+        chunk = at_once * self._batch_size
+        for start in range(0, full, chunk):
+            end = min(start + chunk, full)
+            yield self._chunk(order[start:end], variants[start:end], self._batch_size)
+        if full < len(order):
+            yield self._chunk(order[full:], variants[full:], len(order) - full)
+
+    def _chunk(self, images: np.ndarray, variants: np.ndarray, batch: int) -> tuple:
+        arrays = (
+            images,
+            self._rows.take(images, variants),
+            self._examples.targets[images].astype(np.float32),
+            self._examples.weights[images],
+        )
+        return tuple(array.reshape(-1, batch, *array.shape[1:]) for array in arrays)
 
 
 class Trainer:
-    """A network that can be trained again and again, each time from the same start.
+    """Trains a network through one phase, as often as wanted, each time with a fresh optimizer.
 
     Args:
-        model: What lies behind the cut, as it is to start.
-        training: The params.
+        model: What is trained. Its weights are left as the last fit made them.
+        rows: What it is shown.
+        columns: Of the targets.
+        training: The params; `epochs` are those of this phase.
         loss: Name of the Keras loss.
+        factor: On the learning rate.
     """
 
-    def __init__(self, model: keras.Model, training: Training, loss: str):
-        self._model, self._training = model, training
-        model.compile(_optimizer(training.optimizer), loss, metrics=["accuracy"])
+    def __init__(
+        self,
+        model: keras.Model,
+        rows: Rows,
+        columns: int,
+        training: Training,
+        loss: str,
+        factor: float = 1.0,
+    ):
+        self.model, self._rows, self._training, self._factor = model, rows, training, factor
+        smoothing = (
+            {"label_smoothing": training.label_smoothing} if training.label_smoothing else {}
+        )
+        self._loss = _LOSSES[loss](**smoothing)
+        model.compile(build_optimizer(training.optimizer), self._loss)
         model.optimizer.build(model.trainable_variables)
-        self._start = [(one, one.numpy()) for one in [*model.variables, *model.optimizer.variables]]
+        self._fresh = [(one, one.numpy()) for one in model.optimizer.variables]
+        shown = tf.TensorSpec((None, *rows.shape), tf.as_dtype(rows.dtype))
+        self.infer = tf.function(lambda batch: model(batch, training=False), [shown])
+        # One signature for all sizes of chunk and batch, so that they are compiled once.
+        batches = [
+            tf.TensorSpec((None, *shown.shape), shown.dtype),
+            tf.TensorSpec((None, None, columns), tf.float32),
+            tf.TensorSpec((None, None), tf.float32),
+            tf.TensorSpec((None,), tf.float32),
+        ]
+        self._train = tf.function(self._steps, batches)
 
     def fit(
         self,
-        rows: Rows,
-        targets: np.ndarray,
+        examples: Examples,
         train: np.ndarray,
         validation: np.ndarray | None = None,
-        verbose: int | str = 0,
-    ) -> pd.DataFrame:
-        """Train from the start.
+        *,
+        resume: Resume | None = None,
+        saved: keras.Model | None = None,
+        checkpoints: Path | None = None,
+        report: Callable[[dict[str, float]], None] = lambda logs: None,
+    ) -> tuple[History, int]:
+        """Train from where the weights are.
 
         Args:
-            rows, targets: Of all images.
+            examples: Targets and weights of all images.
             train: (m,) positions of the images to train on.
-            validation: (k,) positions of the images to watch; with them, training stops early as
-                params say and keeps the weights of the best epoch.
-            verbose: As in Keras.
+            validation: (k,) positions of the images to watch.
+            resume: Where to keep the state after each epoch, and to go on from.
+            saved: The model that checkpoints are made of.
+            checkpoints: The folder for them.
+            report: Called with the figures of each epoch.
 
         Returns:
-            The history: a row for each epoch, with the columns that Keras names.
+            The figures of each epoch (`loss`, the metrics, the same of the watched images with
+            `val_` in front, and `learning_rate`, that of the last step), and how many epochs lie
+            behind the weights that were kept.
+
+        Raises:
+            InputError: The loss is no number any more.
         """
-        for variable, value in self._start:
+        training, model = self._training, self.model
+        for variable, value in self._fresh:
             variable.assign(value)
-        batches = Batches(rows, targets, train, self._training.batch_size, self._training.seed)
-        watched = None
-        if validation is not None:
-            watched = Batches(rows, targets, validation, _SHOWN_AT_ONCE)
-        callbacks = [
-            keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)
-            )
-        ]
-        if watched is not None and self._training.early_stopping is not None:
-            callbacks.append(_stopper(self._training.early_stopping))
-        history = self._model.fit(
-            batches,
-            epochs=self._training.epochs,
-            validation_data=watched,
-            callbacks=callbacks,
-            verbose=verbose,
-            shuffle=False,  # `Batches` does, by seed and epoch alone
-        )
-        table = pd.DataFrame(history.history)
-        if not np.isfinite(table.to_numpy()).all():
+        batches = Batches(self._rows, examples, train, training.batch_size, training.seed)
+        rates = learning_rates(training, self._factor, len(batches))
+        callbacks = build_callbacks(training, examples.task, validation is not None, checkpoints)
+        history = self._begin(callbacks, saved, resume, rates[0], len(batches))
+        for epoch in range(len(history), training.epochs):
+            if model.stop_training:
+                break
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch)
+            logs = self._epoch(epoch, batches, rates, examples, callbacks)
+            if validation is not None:
+                logs |= self._watch(examples, validation)
+            logs["learning_rate"] = float(model.optimizer.learning_rate)
+            history.append(dict(logs))
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs)
+            report(history[-1])
+            if resume is not None:
+                resume.save(history, _best_weights(callbacks))
+        for callback in callbacks:
+            callback.on_train_end()
+        return history, _kept_epochs(callbacks, len(history))
+
+    def _begin(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        saved: keras.Model | None,
+        resume: Resume | None,
+        rate: float,
+        steps: int,
+    ) -> History:
+        """Start the callbacks and, after a kill, put everything back; the history so far."""
+        kept = resume.load() if resume is not None else None
+        history, best = kept if kept is not None else ([], None)
+        idle = Idle(rate)
+        for callback in callbacks:
+            callback.set_model(idle)
+            callback.on_train_begin()
+        replay(callbacks, history, steps)
+        self.model.stop_training = idle.stop_training
+        for callback in callbacks:
+            checkpoints = isinstance(callback, keras.callbacks.ModelCheckpoint)
+            callback.set_model(saved if checkpoints and saved is not None else self.model)
+            if best is not None and hasattr(callback, "best_weights"):
+                callback.best_weights = best
+        if not history:
+            self.model.optimizer.learning_rate = rate
+        return history
+
+    def _epoch(
+        self,
+        epoch: int,
+        batches: Batches,
+        rates: np.ndarray,
+        examples: Examples,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> dict[str, float]:
+        checkpoint = self._training.checkpoint
+        by_step = checkpoint is not None and checkpoint.save_freq != "epoch"
+        row_bytes = int(np.prod(self._rows.shape)) * np.dtype(self._rows.dtype).itemsize
+        at_once = 1 if by_step else max(1, _CHUNK_BYTES // (row_bytes * self._training.batch_size))
+        done, losses, outputs, shown = 0, [], [], []
+        for images, rows, targets, weights in batches.epoch(epoch, at_once):
+            count, first = len(images), epoch * len(batches) + done
+            chunk = self._rates(rates[first : first + count])
+            loss, output = self._train(rows, targets, weights, chunk)
+            losses.append((loss.numpy() * images.shape[1]).sum())
+            outputs.append(output.numpy().reshape(images.size, -1))
+            shown.append(images.ravel())
+            done += count
+            for callback in callbacks:
+                callback.on_train_batch_end(done - 1, {})
+        shown = np.concatenate(shown)
+        loss = float(sum(losses) / len(shown))
+        if not np.isfinite(loss):
             raise InputError(
                 "training.optimizer.learning_rate: expected a rate that keeps the loss a number, "
                 f"received {self._training.optimizer.learning_rate}; lower it"
             )
-        table.insert(0, "epoch", np.arange(1, len(table) + 1))
-        return table
+        return {"loss": loss, **self._metrics(examples, shown, np.concatenate(outputs))}
 
-    def predict(self, rows: Rows, images: np.ndarray) -> np.ndarray:
-        """The outputs (m, outputs) for the originals of some images."""
-        starts = range(0, len(images), _SHOWN_AT_ONCE)
-        batches = (rows.take(images[start : start + _SHOWN_AT_ONCE]) for start in starts)
-        return np.concatenate([self._model.predict_on_batch(batch) for batch in batches])
+    def _rates(self, planned: np.ndarray) -> np.ndarray:
+        """The rates of a chunk: as planned, or what a callback has set since."""
+        if self._training.reduce_on_plateau is not None:
+            planned = np.full(len(planned), float(self.model.optimizer.learning_rate))
+        return planned.astype(np.float32)
+
+    def _steps(
+        self, rows: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, rates: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step for each batch of a chunk; the loss and the outputs of each before it."""
+        model, count = self.model, tf.shape(rows)[0]
+        losses = tf.TensorArray(tf.float32, count)
+        outputs = tf.TensorArray(tf.float32, count)
+        for step in tf.range(count):
+            with tf.GradientTape() as tape:
+                output = model(rows[step], training=True)
+                loss = self._loss(targets[step], output, sample_weight=weights[step])
+                loss = tf.add_n([loss, *model.losses])
+            gradients = tape.gradient(loss, model.trainable_variables)
+            model.optimizer.learning_rate = rates[step]
+            model.optimizer.apply(gradients, model.trainable_variables)
+            losses = losses.write(step, loss)
+            outputs = outputs.write(step, output)
+        return losses.stack(), outputs.stack()
+
+    def _watch(self, examples: Examples, images: np.ndarray) -> dict[str, float]:
+        outputs = predict(self.infer, self._rows, images, batch_size=_WATCHED_AT_ONCE)
+        loss = float(self._loss(examples.targets[images], outputs)) + sum(
+            float(one) for one in self.model.losses
+        )
+        logs = {"loss": loss, **self._metrics(examples, images, outputs)}
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    def _metrics(
+        self, examples: Examples, images: np.ndarray, outputs: np.ndarray
+    ) -> dict[str, float]:
+        task, unscaled = examples.task, examples.scaling.unscaled
+        found = scores(
+            task,
+            truth(unscaled(examples.targets[images]), task, examples.encoder),
+            to_predictions(unscaled(outputs), task),
+        )
+        return {name: found[name] for name in self._training.metric_names(examples.task)}
 
 
-def _optimizer(params: Optimizer) -> keras.optimizers.Optimizer:
-    return _OPTIMIZERS[params.name](learning_rate=params.learning_rate)
+def _best_weights(callbacks: list[keras.callbacks.Callback]) -> list[np.ndarray] | None:
+    """Those that an early stopping would go back to."""
+    return next(filter(None, (getattr(one, "best_weights", None) for one in callbacks)), None)
 
 
-def _stopper(params: EarlyStopping) -> keras.callbacks.EarlyStopping:
-    return keras.callbacks.EarlyStopping(
-        monitor=f"val_{params.monitor}",
-        mode="min" if params.monitor == "loss" else "max",
-        patience=params.patience,
-        restore_best_weights=True,
-    )
+def _kept_epochs(callbacks: list[keras.callbacks.Callback], done: int) -> int:
+    """After which epoch the weights were as they are now."""
+    stoppers = [one for one in callbacks if getattr(one, "best_weights", None)]
+    return stoppers[0].best_epoch + 1 if stoppers else done

@@ -19,6 +19,7 @@ from stages.common.stage import log, run
 from stages.common.tables import write_json, write_table
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.duplicates import find_groups
+from stages.ingest.labels import UNRELATED, label_photos
 from stages.ingest.sources import Rejected, Source, find_sources, image_ids
 
 _SHEET_GROUPS = 40
@@ -36,18 +37,23 @@ class Shard:
 
 def main(params: Params) -> None:
     """Develop all photos below `data/raw`."""
-    sources, rejected = find_sources(RAW) if RAW.is_dir() else ([], [])
-    if not sources:
+    files, rejected = find_sources(RAW) if RAW.is_dir() else ([], [])
+    labelled = label_photos(files, params.ingest.table)
+    rejected += labelled.rejected
+    if not labelled.photos:
         raise InputError(
-            f"{RAW}: expected a folder per class with photos, or zips of such folders; found "
-            f"{_found(rejected)}; copy photos to {RAW}/<class>/"
+            f"{RAW}: expected a folder per class with photos, zips of such folders, or a table of "
+            f"paths and labels; found {_found(rejected)}; copy photos to {RAW}/<class>/"
         )
-    sources, ids, unreadable = _identify(sources)
+    sources, ids, unreadable = _identify(labelled.photos)
     shards, broken = _develop(sources, ids, params.ingest)
     rejected = sorted([*rejected, *unreadable, *broken], key=lambda one: one.source)
     _refuse_too_many(rejected, sum(len(shard.table) for shard in shards), params.ingest)
     table = _group(shards, params.ingest)
-    _refuse_lost_classes({source.label for source in sources} - set(table["label"]), rejected)
+    if labelled.tables:
+        log(f"ingest: labels of {', '.join(labelled.tables)}")
+    else:
+        _refuse_lost_classes({source.label for source in sources} - set(table["label"]), rejected)
     _write(table, shards, rejected)
 
 
@@ -120,10 +126,12 @@ def _read(folder: Path, sources: list[Source], ids: list[str]) -> Shard:
 
 
 def _refuse_too_many(rejected: list[Rejected], used: int, ingest: Ingest) -> None:
-    if not used or len(rejected) > ingest.max_rejected * (used + len(rejected)):
+    # A table of something else is listed, but costs no photo.
+    lost = [one for one in rejected if one.reason != UNRELATED]
+    if not used or len(lost) > ingest.max_rejected * (used + len(lost)):
         raise InputError(
             f"{RAW}: expected at most {ingest.max_rejected:.0%} unusable files "
-            f"(ingest.max_rejected), found {_found(rejected)}, beside {used} usable ones; "
+            f"(ingest.max_rejected), found {_found(lost)}, beside {used} usable ones; "
             "remove or repair them"
         )
 
@@ -169,7 +177,7 @@ def _write(table: pd.DataFrame, shards: list[Shard], rejected: list[Rejected]) -
     write_json(facts, folder / "summary.json")
     save_photo(contact_sheet(list(_group_rows(repeated))), folder / "duplicates.jpg")
     log(
-        f"ingest: {facts['used']} images of {len(facts['images_per_class'])} classes, "
+        f"ingest: {facts['used']} images with {len(facts['images_per_class'])} labels, "
         f"{facts['rejected']} files rejected, {facts['images_in_groups']} images in "
         f"{facts['groups_of_repeats']} groups of repeats"
     )

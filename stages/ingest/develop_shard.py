@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from stages.common.photos import Unusable, develop, open_photo, pixel_digest
 from stages.ingest.duplicates import fingerprint
-from stages.ingest.photos import Unusable, develop, open_photo, pixel_digest
 from stages.ingest.sources import Source
 
 

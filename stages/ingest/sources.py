@@ -1,6 +1,5 @@
-"""Finding the photos of `data/raw`: in a folder per class, or in zip files of such folders."""
+"""Finding the files of `data/raw`: in folders, or in zip files of such folders."""
 
-import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -8,29 +7,29 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-# What operating systems and Git leave in folders; no user would miss it.
-_LITTER = {"Thumbs.db", "desktop.ini", "__MACOSX"}
+from stages.common.photos import image_id, is_litter
 
 
 @dataclass(frozen=True)
 class Source:
-    """One photo as it was found.
+    """One file as it was found: a photo, or a table of labels.
 
     Attributes:
         name: Path below the raw folder with `/`; a member of a zip follows the name of the zip.
-        label: Name of the folder that holds it. For a member of a zip that lies in no folder
-            inside: the folder of the zip, or its own name if it stands at the top.
+        label: Name of the folder that holds it, or None at the top. For a member of a zip that
+            lies in no folder inside: the folder of the zip, or its own name if it stands at the
+            top. A table of labels may say otherwise (`stages/ingest/labels.py`).
         file: The file on disk: the photo itself, or the zip that holds it.
         member: Its name in the zip, or None.
     """
 
     name: str
-    label: str
+    label: str | None
     file: Path
     member: str | None = None
 
     def read(self) -> bytes:
-        """The bytes of the photo.
+        """The bytes of the file.
 
         Raises:
             OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError: It cannot be read.
@@ -48,19 +47,18 @@ class Rejected:
 
 
 def find_sources(folder: Path) -> tuple[list[Source], list[Rejected]]:
-    """All photos below a folder, in the order of their names.
+    """All files below a folder, in the order of their names.
 
     A zip is read as if it were a folder of its name; nothing is unpacked to disk.
 
     Returns:
-        The photos that have a label, and what cannot be one (a broken or empty zip, a photo
-        outside any class folder).
+        The files that can be photos or tables, and what can be neither (a broken or empty zip).
     """
     sources, rejected = [], []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
         is_dead_link = file.is_symlink() and not file.is_file()
-        if _is_litter(name.parts) or not (file.is_file() or is_dead_link):
+        if any(map(is_litter, name.parts)) or not (file.is_file() or is_dead_link):
             continue
         text = name.as_posix().encode(errors="surrogateescape").decode(errors="replace")
         if text != name.as_posix():
@@ -72,38 +70,25 @@ def find_sources(folder: Path) -> tuple[list[Source], list[Rejected]]:
             members, broken = _find_members(file, name.as_posix())
             sources += members
             rejected += broken
-        elif len(name.parts) == 1:
-            rejected.append(
-                Rejected(name.as_posix(), "no_label", "put it into a folder named after its class")
-            )
         else:
-            sources.append(Source(name.as_posix(), name.parent.name, file))
+            sources.append(Source(name.as_posix(), name.parent.name or None, file))
     return sorted(sources, key=lambda source: source.name), rejected
 
 
 def image_ids(contents: Iterable[bytes]) -> list[str]:
-    """An id for each photo that depends on its bytes alone: 16 hexadecimal digits.
-
-    So a renamed or relabelled photo keeps its id and its variants. The second and later copies of
-    the same bytes get ids of their own.
-    """
-    seen: Counter[bytes] = Counter()
+    """The id of each photo; the second and later copies of the same bytes get their own."""
+    seen: Counter[str] = Counter()
     ids = []
     for content in contents:
-        digest = hashlib.sha256(content).digest()
-        copy = seen[digest]
-        seen[digest] += 1
-        ids.append(hashlib.sha256(digest + copy.to_bytes(8, "little")).hexdigest()[:16])
+        first = image_id(content)
+        ids.append(image_id(content, seen[first]) if seen[first] else first)
+        seen[first] += 1
     return ids
 
 
 @lru_cache(maxsize=8)
 def _open(file: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(file)
-
-
-def _is_litter(parts: tuple[str, ...]) -> bool:
-    return any(part in _LITTER or part.startswith(".") for part in parts)
 
 
 def _find_members(file: Path, name: str) -> tuple[list[Source], list[Rejected]]:
@@ -117,7 +102,7 @@ def _find_members(file: Path, name: str) -> tuple[list[Source], list[Rejected]]:
         member_name = f"{name}/{info.filename}"
         if ".." in path.parts or path.is_absolute():
             rejected.append(Rejected(member_name, "unsafe_name", "points outside its archive"))
-        elif not _is_litter(path.parts):
+        elif not any(map(is_litter, path.parts)):
             label = path.parent.name or (file.parent.name if "/" in name else file.stem)
             sources.append(Source(member_name, label, file, info.filename))
     if not sources and not rejected:

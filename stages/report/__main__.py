@@ -1,6 +1,7 @@
 """Stage `report`: one page that shows what every stage found."""
 
 import base64
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -8,10 +9,11 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
-from stages.common.params import Params
-from stages.common.paths import CHOICE, METRICS, REPORTS
+from stages.common.params import Params, Ratios
+from stages.common.paths import CHOICE, CLASSES, METRICS, REPORTS
 from stages.common.stage import log, run
 from stages.common.tables import read_json, read_table
+from stages.report.words import figures, verdict
 
 PAGE = REPORTS / "index.html"
 _SECTIONS = {
@@ -19,11 +21,26 @@ _SECTIONS = {
     "split": "Split",
     "augmentation": "Augmentation",
     "candidates": "Candidates",
+    "label_errors": "Probable label errors",
     "training": "Training",
     "test": "Test results",
     "heatmaps": "Heat maps",
 }
-_MOST_REJECTED = 50
+_MOST_ROWS = 50
+# Of each task: the pictures of the test results, and what they show.
+_CONFUSION = ("confusion", "Labels by predictions")
+_CALIBRATION = (
+    "calibration",
+    "How often the model is right, by its confidence; the dotted line is perfect calibration",
+)
+_LABELS = ("labels", "Precision and recall of each label")
+_NUMBERS = ("numbers", "Predictions by labels, and what they are off by; dotted: no error")
+_TEST_CHARTS = {
+    "binary": [_CONFUSION, _CALIBRATION],
+    "multiclass": [_CONFUSION, _CALIBRATION],
+    "multilabel": [_LABELS, _CALIBRATION],
+    "regression": [_NUMBERS],
+}
 
 
 def main(params: Params) -> None:
@@ -42,71 +59,78 @@ def main(params: Params) -> None:
 
 def _facts() -> dict[str, Any]:
     """Everything that the page shows, read from the reports of the other stages."""
-    test, ingest = read_json(METRICS)["test"], read_json(REPORTS / "ingest/summary.json")
-    maps = read_table(REPORTS / "gradcam/summary.csv")
-    candidates = read_table(REPORTS / "kfold/summary.csv")
+    task, test = read_json(CLASSES)["task"], read_json(METRICS)["test"]
+    ingest, training = (
+        read_json(REPORTS / f"{name}/summary.json") for name in ("ingest", "finetune")
+    )
+    maps, suspects = (
+        read_table(REPORTS / name) for name in ("gradcam/summary.csv", "kfold/label_errors.csv")
+    )
+    of_classes = REPORTS / "evaluate/classes.csv"
     return {
-        "verdict": _verdict(test),
-        "headline": _headline(test),
+        "task": task,
+        "verdict": verdict(task, test),
+        "headline": figures(task, test),
         "ingest": ingest,
-        "classes": [
-            {"class": label, "images": images}
-            for label, images in sorted(ingest["images_per_class"].items())
-        ],
-        "rejected": _records(read_table(REPORTS / "ingest/rejected.csv")[:_MOST_REJECTED]),
+        "classes": [] if task == "regression" else _commonest(ingest["images_per_class"]),
+        "rejected": _records(read_table(REPORTS / "ingest/rejected.csv")[:_MOST_ROWS]),
         "split": _records(_sides(read_table(REPORTS / "split/summary.csv"))),
         "choice": read_json(CHOICE),
-        "candidates": _records(candidates),
-        "finetune": read_json(REPORTS / "finetune/summary.json"),
+        "candidates": _records(read_table(REPORTS / "kfold/summary.csv")),
+        "suspects": _records(suspects[:_MOST_ROWS]),
+        "suspect_count": len(suspects),
+        "finetune": training,
+        "phases": [_phase(phase) for phase in training["phases"]],
         "layers": _records(read_table(REPORTS / "finetune/layers.csv")),
         "test_figures": [{"figure": name, "value": value} for name, value in test.items()],
-        "per_class": _records(read_table(REPORTS / "evaluate/classes.csv")),
-        "charts": {
-            "candidates": _inline(REPORTS / "kfold/candidates.svg"),
-            "curves": _inline(REPORTS / "finetune/curves.svg"),
-            "confusion": _inline(REPORTS / "evaluate/confusion.svg"),
-            "calibration": _inline(REPORTS / "evaluate/calibration.svg"),
-        },
+        "per_class": _records(read_table(of_classes)) if task != "regression" else [],
+        "candidates_chart": _inline(REPORTS / "kfold/candidates.svg"),
+        "curves": _inline(REPORTS / "finetune/curves.svg"),
+        "test_charts": [
+            {"picture": _inline(REPORTS / f"evaluate/{name}.svg"), "shows": shows}
+            for name, shows in _TEST_CHARTS[task]
+        ],
         "layer": maps["layer"].iloc[0],
         "zero_maps": int(maps["zero"].sum()),
         "maps": _gallery(maps),
     }
 
 
-def _verdict(test: dict) -> str:
-    low, high = test["accuracy_ci95"]
-    return (
-        f"The model is right on {test['accuracy']:.1%} of {test['n']} test images (95 % interval "
-        f"{low:.1%} to {high:.1%}). Always answering the commonest class would be right on "
-        f"{test['majority_baseline']:.1%}."
-    )
-
-
-def _headline(test: dict) -> dict[str, str]:
-    return {
-        "accuracy": f"{test['accuracy']:.1%}",
-        "balanced accuracy": f"{test['balanced_accuracy']:.1%}",
-        "macro F1": f"{test['macro_f1']:.3f}",
-        "log loss": f"{test['log_loss']:.3f}",
-        "calibration error": f"{test['ece']:.3f}",
-    }
+def _commonest(images_per_class: dict[str, int]) -> list[dict]:
+    """The classes by name; of more than a page holds those with the most images."""
+    commonest = sorted(images_per_class.items(), key=lambda one: (-one[1], one[0]))[:_MOST_ROWS]
+    return [{"class": label or "(none)", "images": images} for label, images in sorted(commonest)]
 
 
 def _sides(counts: pd.DataFrame) -> pd.DataFrame:
-    """Images of each class (rows) on each side (columns)."""
-    sides = ["train", "validation", "test"]
+    """Images of each class, label or range (rows) on each side (columns)."""
     table = counts.pivot_table(
         index="label", columns="split", values="images", aggfunc="sum", fill_value=0
     )
-    return table.reindex(columns=sides, fill_value=0).reset_index()
+    sides = list(Ratios.model_fields)
+    return table.reindex(index=counts["label"].unique(), columns=sides, fill_value=0).reset_index()
+
+
+def _phase(phase: dict) -> dict:
+    """What was planned and done in a phase of the training, as a row."""
+    return {
+        "phase": phase["phase"],
+        "epochs": f"{phase['epochs_done']:,} of {phase['epochs_planned']:,}",
+        "iterations per epoch": phase["iterations_per_epoch"],
+        "iterations": f"{phase['iterations_done']:,} of {phase['iterations_planned']:,}",
+    }
 
 
 def _gallery(maps: pd.DataFrame) -> list[dict]:
-    """The heat maps, wrong predictions first, with addresses relative to the page."""
-    right = maps["label"] == maps["predicted"]
-    ordered = maps.assign(right=right).sort_values(["right", "label", "id"])
-    files = [quote(Path(file).relative_to(REPORTS).as_posix()) for file in ordered["file"]]
-    return _records(ordered.assign(file=files))
+    """The heat maps, wrong predictions or the largest errors first, with addresses relative to
+    the page."""
+    files = [quote(Path(file).relative_to(REPORTS).as_posix()) for file in maps["file"]]
+    maps = maps.assign(file=files)
+    if "residual" in maps:
+        ordered = maps.assign(right=True, error=-maps["residual"].abs())
+        return _records(ordered.sort_values(["error", "id"]))
+    ordered = maps.assign(right=maps["label"] == maps["predicted"])
+    return _records(ordered.sort_values(["right", "label", "id"]))
 
 
 def _records(table: pd.DataFrame) -> list[dict]:
@@ -120,10 +144,12 @@ def _inline(chart: Path) -> str:
 
 def _cell(value: Any) -> str:
     """A value as a table shows it."""
-    if isinstance(value, float):
-        return f"{value:.3f}"
     if isinstance(value, list):
         return " to ".join(_cell(one) for one in value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

@@ -62,6 +62,14 @@ def test_the_widest_row_fits_on_the_sheet():
     assert left + width < sheet.width
 
 
+def test_the_widest_caption_fits_on_the_sheet():
+    row = [flat(10, 10, 255, 255, 255)]
+    narrow, wide = (np.asarray(contact_sheet([(text, row)])) for text in ("x" * 100, "x" * 200))
+    written = [np.flatnonzero((one < 128).all(axis=2).any(axis=0)).max() for one in (narrow, wide)]
+    assert wide.shape[1] > narrow.shape[1] > 320
+    assert [one.shape[1] - end for one, end in zip((narrow, wide), written, strict=True)] >= [5, 5]
+
+
 def test_a_sheet_without_rows_is_a_picture_all_the_same(tmp_path):
     save_photo(contact_sheet([]), tmp_path / "empty.jpg")
     assert Image.open(tmp_path / "empty.jpg").size[0] > 0

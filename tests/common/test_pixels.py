@@ -16,8 +16,17 @@ def test_a_factor_makes_float32(rescale):
 
 
 def test_without_a_factor_nothing_happens():
-    assert rescaled(EVERY_VALUE, None) is EVERY_VALUE
+    assert rescaled(EVERY_VALUE, None).dtype == np.uint8
+    assert np.array_equal(rescaled(EVERY_VALUE, None), EVERY_VALUE)
     assert unscaled(EVERY_VALUE, None) is EVERY_VALUE
+
+
+@pytest.mark.parametrize("rescale", [None, 1 / 255])
+def test_a_factor_writes_into_a_row_of_a_shard(rescale):
+    expected = rescaled(EVERY_VALUE, rescale)
+    shard = np.zeros((2, *expected.shape), expected.dtype)
+    rescaled(EVERY_VALUE, rescale, out=shard[1])
+    assert np.array_equal(shard, [np.zeros_like(expected), expected])
 
 
 @given(st.floats(1e-6, 1e6))

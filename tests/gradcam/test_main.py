@@ -1,8 +1,9 @@
+import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.gradcam.__main__ import choose
+from stages.gradcam.__main__ import choose, explained
 
 predictions = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60
@@ -54,3 +55,22 @@ def test_no_kind_is_shown_twice_more_than_another_that_has_images_left(pairs, co
     most = max(taken.values())
     for kind, number in available.items():
         assert taken.get(kind, 0) >= min(number, most - 1)
+
+
+def test_of_numbers_the_largest_errors_are_shown_to_either_side():
+    ids, residuals = list("abcdef"), [0.1, -5, 2, 5, 0, -3]
+    numbers = pd.DataFrame({"id": ids, "label": "1", "predicted": "1", "residual": residuals})
+    assert choose(numbers, 4)["id"].tolist() == ["b", "d", "f", "c"]
+    assert len(choose(numbers, 10)) == 6
+
+
+def test_the_predicted_class_and_the_most_probable_label_are_explained():
+    of_classes = pd.DataFrame({"predicted": ["b", "a"], "p_a": [0.2, 0.7], "p_b": [0.8, 0.3]})
+    assert explained(of_classes, ["a", "b"]).tolist() == [1, 0]
+    of_labels = pd.DataFrame({"predicted": ["a|b", ""], "p_a": [0.6, 0.2], "p_b": [0.9, 0.1]})
+    assert explained(of_labels, ["a", "b"]).tolist() == [1, 0]
+
+
+def test_of_a_number_what_raises_it_is_explained():
+    found = explained(pd.DataFrame({"predicted": ["1.5", "-2"], "residual": [0.0, 0.1]}), [])
+    np.testing.assert_array_equal(found, [1, 1])

@@ -6,7 +6,7 @@ from PIL import Image
 
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.duplicates import fingerprint
-from stages.ingest.photos import pixel_digest
+from stages.common.photos import pixel_digest
 from stages.ingest.sources import find_sources
 
 

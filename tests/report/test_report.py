@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
+from stages.common.tasks import TASKS
 from stages.report.__main__ import PAGE, main
 
 EVIL = "<script>alert(\"1\")</script> & 'x'"
@@ -41,7 +42,33 @@ class Page(HTMLParser):
         ]
 
 
-def write_reports(label: str = "cat", source: str = "cat/1.jpg", overlay: str = "1.jpg") -> None:
+METRICS = {
+    "binary": {
+        **{"accuracy": 0.9, "balanced_accuracy": 0.8, "macro_f1": 0.7, "log_loss": 0.6},
+        **{"ece": 0.05, "accuracy_ci95": [0.85, 0.95], "majority_baseline": 0.5},
+    },
+    "multilabel": {
+        **{"macro_f1": 0.7, "micro_f1": 0.8, "exact_match": 0.6, "label_accuracy": 0.9},
+        **{"log_loss": 0.3, "ece": 0.05, "exact_match_ci95": [0.5, 0.7]},
+        "baseline_exact_match": 0.25,
+    },
+    "regression": {
+        **{"rmse": 4.5, "mae": 3.25, "r2": 0.75, "mae_ci95": [3.0, 3.5]},
+        **{"baseline_rmse": 12.5, "baseline_mae": 10.5},
+    },
+}
+METRICS["multiclass"] = METRICS["binary"]
+CHARTS = {
+    "binary": ["confusion", "calibration"],
+    "multiclass": ["confusion", "calibration"],
+    "multilabel": ["labels", "calibration"],
+    "regression": ["numbers"],
+}
+
+
+def write_reports(
+    label: str = "cat", source: str = "cat/1.jpg", overlay: str = "1.jpg", task: str = "binary"
+) -> None:
     """Write what the other stages report, small: two test images, the first of them wrong."""
     tables = {
         "ingest/rejected": {"source": [source], "reason": ["unreadable"], "detail": [label]},
@@ -58,20 +85,23 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", overlay: str = 
             "std": [0.1, 0.1],
             "ci95_low": [0.4, 0.6],
             "ci95_high": [0.6, 0.8],
+            "p_value": [0.0004, 1.0],
+            "parameters": [100, 12345],
             "selected": [False, True],
+        },
+        "kfold/label_errors": {
+            "id": ["b1"],
+            "source": [source],
+            "label": [label],
+            "suggested": ["007"],
+            "quality": [0.125],
         },
         "finetune/layers": {
             "type": ["Dense"],
             "name": ["logits"],
+            "trainable_before": [False],
             "trainable": [True],
             "parameters": [12345],
-        },
-        "evaluate/classes": {
-            "label": [label, "dog"],
-            "precision": [0.5, 1.0],
-            "recall": [1.0, 0.5],
-            "f1": [0.66, 0.66],
-            "images": [1, 2],
         },
         "gradcam/summary": {
             "id": ["a1", "a2"],
@@ -85,37 +115,41 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", overlay: str = 
             "file": ["reports/gradcam/overlays/2.jpg", f"reports/gradcam/overlays/{overlay}"],
         },
     }
+    if task == "regression":
+        numbers = {"label": ["5.5", "7"], "predicted": ["5.25", "17"], "residual": [0.25, -10.0]}
+        tables["gradcam/summary"] |= numbers
+    else:
+        tables["evaluate/classes"] = {
+            "label": [label, "dog"],
+            "precision": [0.5, 1.0],
+            "recall": [1.0, 0.5],
+            "f1": [0.66, 0.66],
+            "images": [1, 2],
+        }
     counts = ["exact_copies", "found", "groups_of_repeats", "images_in_groups", "rejected", "used"]
+    phase = {"phase": "head", "epochs_planned": 5, "epochs_done": 5, "iterations_per_epoch": 3}
+    phase |= {"iterations_planned": 15, "iterations_done": 15}
+    rest = {"phase": "all", "epochs_planned": 9, "epochs_done": 7, "iterations_per_epoch": 3}
+    rest |= {"iterations_planned": 27, "iterations_done": 21}
     facts = {
+        "data/classes": {"task": task, "classes": [], "encoder": "any"},
         "reports/ingest/summary": dict.fromkeys(counts, 2)
         | {"images_per_class": {label: 1234, "dog": 1}},
         "reports/finetune/summary": {
             "candidate": "hidden",
+            "strategy": "partial",
+            "cut": "block5_conv1",
+            "why": "the images are few and unlike",
+            "phases": [phase, rest],
             "train_images": 10,
-            "epochs_planned": 9,
-            "epochs_done": 7,
             "best_epoch": 4,
-            "iterations_per_epoch": 3,
-            "iterations_planned": 27,
-            "iterations_done": 21,
             "parameters": 1234567,
             "trainable_parameters": 12345,
         },
-        "reports/metrics": {
-            "test": {
-                "n": 148,
-                "accuracy": 0.9,
-                "balanced_accuracy": 0.8,
-                "macro_f1": 0.7,
-                "log_loss": 0.6,
-                "ece": 0.05,
-                "accuracy_ci95": [0.85, 0.95],
-                "majority_baseline": 0.5,
-            }
-        },
+        "reports/metrics": {"test": {"n": 148, **METRICS[task]}},
         "models/choice": {"candidate": "hidden", "why": f"it knows {label}"},
     }
-    charts = ["kfold/candidates", "finetune/curves", "evaluate/confusion", "evaluate/calibration"]
+    charts = ["kfold/candidates", "finetune/curves", *(f"evaluate/{one}" for one in CHARTS[task])]
     files = {
         f"reports/{name}.csv": pd.DataFrame(tables[name]).to_csv(index=False) for name in tables
     }
@@ -144,8 +178,9 @@ def test_labels_and_sources_stand_on_the_page_as_text():
     assert [tag for tag, _ in page.elements] == tags
     assert "script" not in tags
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
-    # Classes, rejected files, split, choice, figures of each class, and the wrong prediction.
-    assert page.text.count(EVIL) == 8
+    # Classes, rejected files (2), split, choice, probable label errors (2), figures of each class,
+    # and the wrong prediction (2).
+    assert page.text.count(EVIL) == 10
     alternatives = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
     assert f"Photo of {EVIL} and its heat map" in alternatives
 
@@ -167,7 +202,7 @@ def test_every_address_is_on_the_page_or_beside_it():
     anchors = [one for one in addresses if one.startswith("#")]
     inside = [one for one in addresses if one.startswith("data:")]
     beside = [one for one in addresses if one not in anchors and one not in inside]
-    assert len(anchors) == 7
+    assert len(anchors) == 8
     assert {one[1:] for one in anchors} <= {attrs.get("id") for _, attrs in page.elements}
     assert len(inside) == 4
     for one in inside:
@@ -178,6 +213,7 @@ def test_every_address_is_on_the_page_or_beside_it():
         "gradcam/overlays/1.jpg",
         "gradcam/overlays/2.jpg",
         "ingest/duplicates.jpg",
+        "kfold/label_errors.jpg",
     ]
     styles = "".join(re.findall(r"<style>.*?</style>", PAGE.read_text(), re.DOTALL))
     assert len(styles) > 100
@@ -200,8 +236,9 @@ def test_the_page_says_what_the_reports_say():
         "right on 90.0% of 148 test images (95 % interval 85.0% to 95.0%)",
         "commonest class would be right on 50.0%",
         "Chosen: hidden, it knows cat.",
-        "7 of 9 epochs, 21 of 27 iterations, on 10 images; weights of epoch 4 kept",
-        "12,345 of 1,234,567 parameters were trained",
+        "hidden: strategy partial, cut behind block5_conv1; trained on 10 images;",
+        "weights of epoch 4 kept. 12,345 of 1,234,567 parameters were trained",
+        "Strategy auto became partial, since the images are few and unlike.",
         "Grad-CAM of layer conv",
         "1 maps are zero everywhere",
     ):
@@ -233,6 +270,127 @@ def test_the_chosen_candidate_is_the_one_that_is_marked():
     main(params=None)
     rows = re.findall(r'<tr class="chosen"><td>(\w+)</td>', PAGE.read_text())
     assert rows == ["hidden"]
+
+
+def rows_of(name: str) -> list[list[str]]:
+    """The rows of the table whose first column has that name."""
+    tables = re.findall(r"<table>.*?</table>", PAGE.read_text(), re.DOTALL)
+    start = f'<table>\n<thead><tr><th scope="col">{name}</th>'
+    found = next(one for one in tables if one.startswith(start))
+    rows = re.findall(r"<tr.*?</tr>", found, re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_what_was_planned_and_done_stands_by_phase():
+    write_reports()
+    render()
+    assert rows_of("phase") == [
+        ["phase", "epochs", "iterations per epoch", "iterations"],
+        ["head", "5 of 5", "3", "15 of 15"],
+        ["all", "7 of 9", "3", "21 of 27"],
+    ]
+
+
+def test_layers_show_whether_training_moved_them_before_and_after():
+    write_reports()
+    render()
+    assert rows_of("type") == [
+        ["type", "name", "trainable_before", "trainable", "parameters"],
+        ["Dense", "logits", "False", "True", "12,345"],
+    ]
+
+
+def test_candidates_show_small_p_values_and_leave_unknown_ones_empty():
+    write_reports()
+    table = pd.read_csv("reports/kfold/summary.csv")
+    table.assign(p_value=[0.0004, None]).to_csv("reports/kfold/summary.csv", index=False)
+    render()
+    column = rows_of("candidate")[0].index("p_value")
+    assert [row[column] for row in rows_of("candidate")[1:]] == ["0.0004", ""]
+
+
+def test_probable_label_errors_stand_with_what_they_look_like():
+    write_reports()
+    render()
+    assert rows_of("id") == [
+        ["id", "source", "label", "suggested", "quality"],
+        ["b1", "cat/1.jpg", "cat", "007", "0.125"],
+    ]
+
+
+def test_without_label_errors_the_page_says_so_and_shows_no_picture():
+    write_reports()
+    Path("reports/kfold/label_errors.csv").write_text("id,source,label,suggested,quality\n")
+    page = render()
+    assert "None: no label of the train and validation images looks wrong" in page.text
+    assert "kfold/label_errors.jpg" not in page.addresses()
+
+
+def test_a_strategy_that_was_named_needs_no_reason():
+    write_reports()
+    path = Path("reports/finetune/summary.json")
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps(summary | {"why": None, "cut": None}))
+    text = " ".join(render().text.split())
+    assert "hidden: strategy partial; trained on 10 images" in text
+    assert "since" not in text
+
+
+VERDICTS = {
+    "binary": "right on 90.0% of 148 test images (95 % interval 85.0% to 95.0%)",
+    "multiclass": "commonest class would be right on 50.0%",
+    "multilabel": "every label right on 60.0% of 148 test images (95 % interval 50.0% to 70.0%); "
+    "of single labels 90.0% are right. Always answering the commonest set of labels would be right "
+    "on 25.0%",
+    "regression": "off by 3.25 in the mean of 148 test images (95 % interval 3 to 3.5). Always "
+    "answering the mean of the training images would be off by 10.5",
+}
+HEADLINES = {
+    "binary": ["accuracy", "balanced accuracy", "macro F1", "log loss", "calibration error"],
+    "multilabel": [
+        *("macro F1", "micro F1", "exact match", "label accuracy", "log loss"),
+        "calibration error",
+    ],
+    "regression": ["RMSE", "MAE", "R²"],
+}
+HEADLINES["multiclass"] = HEADLINES["binary"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_its_verdict_figures_and_pictures(task):
+    write_reports(task=task)
+    page = render()
+    assert VERDICTS[task] in " ".join(page.text.split())
+    assert re.findall(r"<dt>(.*?)</dt>", PAGE.read_text()) == HEADLINES[task]
+    inside = [one for one in page.addresses() if one.startswith("data:")]
+    assert len(inside) == 2 + len(CHARTS[task])
+
+
+def test_of_numbers_the_largest_errors_come_first():
+    write_reports(task="regression")
+    page = render()
+    pictures = [one for one in page.addresses() if one.startswith("gradcam/")]
+    assert pictures == ["gradcam/overlays/1.jpg", "gradcam/overlays/2.jpg"]
+    assert "17, is 7" in page.text
+    assert '<figure class="wrong">' not in PAGE.read_text()
+
+
+def test_an_image_without_any_label_is_called_that():
+    write_reports(task="multilabel")
+    table = pd.read_csv("reports/gradcam/summary.csv")
+    table.assign(predicted=["dog", ""]).to_csv("reports/gradcam/summary.csv", index=False)
+    assert "nothing, is cat" in render().text
+
+
+def test_a_page_holds_the_commonest_classes_of_very_many():
+    write_reports()
+    path = Path("reports/ingest/summary.json")
+    many = {f"class {number:03}": 1 + (number == 77) for number in range(80)}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"images_per_class": many}))
+    page = render()
+    assert "The 50 commonest of 80." in page.text
+    assert len(rows_of("class")) == 1 + 50
+    assert ["class 077", "2"] in rows_of("class")
 
 
 def test_no_rejected_files_and_no_repeats_leave_no_empty_tables():

@@ -13,6 +13,8 @@ from stages.common.tables import read_table, write_json, write_table
 from stages.split.__main__ import NO_FOLD, SIDES, main, share_out
 
 TEST = SIDES.index("test")
+SUMMARY = Path("reports/split/summary.csv")
+KINDS = ["KFold", "StratifiedKFold", "StratifiedGroupKFold"]
 groups_and_classes = st.lists(
     st.tuples(st.integers(0, 30), st.integers(0, 2)), min_size=10, max_size=120
 )
@@ -27,6 +29,21 @@ def write_project(labels: list[str], groups: list[str] | None = None) -> None:
     write_json({"task": "multiclass", "encoder": "label", "classes": classes}, CLASSES)
 
 
+def write_labels(labels: np.ndarray, names: list[str]) -> None:
+    """The same for images with several labels, a column of zeros and ones each."""
+    write_project(["|".join(np.array(names)[row > 0]) for row in labels])
+    columns = {f"target_{name}": column for name, column in zip(names, labels.T, strict=True)}
+    write_table(read_table(TARGETS)[["id"]].assign(**columns), TARGETS)
+    write_json({"task": "multilabel", "encoder": "binarizer", "classes": names}, CLASSES)
+
+
+def write_numbers(numbers: np.ndarray) -> None:
+    """The same for numbers."""
+    write_project([f"{number:.6g}" for number in numbers])
+    write_table(read_table(TARGETS).assign(target=numbers), TARGETS)
+    write_json({"task": "regression", "encoder": "none", "classes": []}, CLASSES)
+
+
 def with_split(**options: object) -> Params:
     return Params.model_construct(split=Split(**options))
 
@@ -35,22 +52,29 @@ def names(numbers: np.ndarray) -> np.ndarray:
     return np.array([f"group {number}" for number in numbers])
 
 
-@given(groups_and_classes, st.booleans(), st.integers(0, 5))
-def test_no_group_stands_on_two_sides_or_in_two_folds(members, stratify, seed):
+def one_each(strata: np.ndarray) -> np.ndarray:
+    """Membership of images that belong to one stratum each."""
+    return np.eye(strata.max() + 1, dtype=np.int64)[strata]
+
+
+@given(groups_and_classes, st.booleans(), st.sampled_from(KINDS), st.integers(0, 5))
+def test_no_group_stands_on_two_sides_or_in_two_folds(members, stratify, kind, seed):
     groups, strata = map(np.array, zip(*members, strict=True))
-    split = Split(stratify=stratify, seed=seed, folds=3)
-    sides, folds = share_out(names(groups), strata, split)
+    split = Split(stratify=stratify, kind=kind, seed=seed, folds=3, repeats=2)
+    sides, folds = share_out(names(groups), one_each(strata), split)
     for group in set(groups):
         assert len(set(sides[groups == group])) == 1
-        assert len(set(folds[groups == group])) == 1
+        assert len(np.unique(folds[groups == group], axis=0)) == 1
 
 
 @given(groups_and_classes)
 def test_test_images_and_they_alone_are_in_no_fold(members):
     groups, strata = map(np.array, zip(*members, strict=True))
-    sides, folds = share_out(names(groups), strata, Split(folds=4))
-    assert np.array_equal(folds == NO_FOLD, sides == TEST)
-    assert set(folds) <= {NO_FOLD, 0, 1, 2, 3}
+    sides, folds = share_out(names(groups), one_each(strata), Split(folds=4, repeats=3))
+    assert folds.shape == (len(groups), 3)
+    for repeat in folds.T:
+        assert np.array_equal(repeat == NO_FOLD, sides == TEST)
+        assert set(repeat) <= {NO_FOLD, 0, 1, 2, 3}
 
 
 @given(groups_and_classes, st.randoms(use_true_random=False))
@@ -58,14 +82,17 @@ def test_sides_and_folds_do_not_depend_on_the_order_of_the_rows(members, random)
     order = list(range(len(members)))
     random.shuffle(order)
     groups, strata = map(np.array, zip(*members, strict=True))
-    sides, folds = share_out(names(groups), strata, Split())
-    again = share_out(names(groups[order]), strata[order], Split())
-    assert np.array_equal(again, [sides[order], folds[order]])
+    strata, split = one_each(strata), Split(repeats=2)
+    sides, folds = share_out(names(groups), strata, split)
+    other_sides, other_folds = share_out(names(groups[order]), strata[order], split)
+    assert np.array_equal(other_sides, sides[order])
+    assert np.array_equal(other_folds, folds[order])
 
 
 def test_folds_are_of_one_size_over_train_and_validation_together():
     strata = np.repeat([0, 1], [400, 100])
-    sides, folds = share_out(names(np.arange(500)), strata, Split(folds=5))
+    sides, folds = share_out(names(np.arange(500)), one_each(strata), Split(folds=5))
+    folds = folds[:, 0]
     assert np.bincount(sides).tolist() == [300, 150, 50]
     for stratum, size in [(0, 72), (1, 18)]:
         kept = folds[(strata == stratum) & (folds != NO_FOLD)]
@@ -74,18 +101,18 @@ def test_folds_are_of_one_size_over_train_and_validation_together():
 
 
 def test_only_the_proportions_of_the_ratios_count():
-    groups, strata = names(np.arange(200)), np.zeros(200, int)
+    groups, strata = names(np.arange(200)), np.ones((200, 1), int)
     plain = share_out(groups, strata, Split(ratios=Ratios(train=6, validation=3, test=1)))
     shares = share_out(groups, strata, Split(ratios=Ratios(train=0.6, validation=0.3, test=0.1)))
-    assert np.array_equal(plain, shares)
+    assert all(map(np.array_equal, plain, shares))
     halves = share_out(groups, strata, Split(ratios=Ratios(train=2, validation=1, test=1)))
     assert np.bincount(halves[0]).tolist() == [100, 50, 50]
 
 
 def test_a_seed_gives_another_split_and_the_same_seed_the_same():
-    groups, strata = names(np.arange(200)), np.zeros(200, int)
+    groups, strata = names(np.arange(200)), np.ones((200, 1), int)
     first, again, other = (share_out(groups, strata, Split(seed=seed)) for seed in (0, 0, 1))
-    assert np.array_equal(first, again)
+    assert all(map(np.array_equal, first, again))
     assert not np.array_equal(first[0], other[0])
     assert not np.array_equal(first[1], other[1])
 
@@ -93,8 +120,39 @@ def test_a_seed_gives_another_split_and_the_same_seed_the_same():
 def test_without_stratify_the_ratios_hold_over_all_images_only():
     strata = np.repeat(np.arange(100), 2)
     groups = names(np.arange(200))
-    sides, _ = share_out(groups, strata, Split(stratify=False))
+    sides, _ = share_out(groups, one_each(strata), Split(stratify=False))
     assert np.bincount(sides).tolist() == [120, 60, 20]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kind_says_whether_folds_keep_the_shares_of_the_classes(kind):
+    strata = np.repeat([0, 1], [400, 100])
+    sides, folds = share_out(names(np.arange(500)), one_each(strata), Split(kind=kind))
+    assert np.bincount(sides[strata == 1]).tolist() == [60, 30, 10]  # whatever the kind
+    in_fold = [np.sum((folds[:, 0] == fold) & (strata == 1)) for fold in range(5)]
+    assert sum(in_fold) == 90
+    assert (in_fold == [18] * 5) is (kind != "KFold")
+    assert np.bincount(folds[folds >= 0]).tolist() == [90] * 5
+
+
+def test_stratify_concerns_the_sides_and_not_the_folds():
+    strata = one_each(np.repeat([0, 1], [400, 100]))
+    sides, folds = share_out(names(np.arange(500)), strata, Split(stratify=False))
+    assert np.bincount(sides[400:]).tolist() != [60, 30, 10]
+    in_fold = np.bincount(folds[400:][folds[400:] >= 0])
+    assert in_fold.max() - in_fold.min() <= 1
+
+
+def test_each_repeat_divides_the_same_pool_anew():
+    strata = one_each(np.arange(300) % 3)
+    _, once = share_out(names(np.arange(300)), strata, Split())
+    sides, thrice = share_out(names(np.arange(300)), strata, Split(repeats=3))
+    assert np.array_equal(once[:, 0], thrice[:, 0])
+    pool = thrice[sides != TEST]
+    for one, other in [(0, 1), (0, 2), (1, 2)]:
+        # Two divisions into five folds agree in a fifth of the images by chance.
+        assert 0.1 < np.mean(pool[:, one] == pool[:, other]) < 0.3
+    assert (np.diff([np.bincount(repeat) for repeat in pool.T]) == 0).all()
 
 
 def test_the_stage_writes_a_side_and_a_fold_for_each_image(tmp_path, monkeypatch):
@@ -107,7 +165,7 @@ def test_the_stage_writes_a_side_and_a_fold_for_each_image(tmp_path, monkeypatch
     assert table["split"].value_counts().to_dict() == {"train": 30, "validation": 15, "test": 5}
     assert (table["fold"] == NO_FOLD).equals(table["split"] == "test")
 
-    summary = read_table(Path("reports/split/summary.csv"))
+    summary = read_table(SUMMARY)
     assert summary.groupby("label")["images"].sum().to_dict() == {"cat": 20, "dog": 30}
     test_rows = summary[summary["split"] == "test"].set_index("label")
     assert test_rows["images"].to_dict() == {"cat": 2, "dog": 3}
@@ -142,3 +200,70 @@ def test_without_stratify_a_small_class_is_let_through(tmp_path, monkeypatch):
     write_project(["cat"] * 20 + ["emu"] * 2)
     main(with_split(stratify=False))
     assert len(read_table(SPLITS)) == 22
+
+
+def test_repeats_are_columns_and_leave_the_first_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_project(["cat"] * 20 + ["dog"] * 30)
+    main(with_split(folds=3))
+    first = read_table(SPLITS)
+    main(with_split(folds=3, repeats=3))
+    table = read_table(SPLITS)
+    assert table.columns.tolist() == ["id", "split", "fold", "fold_2", "fold_3"]
+    assert table[first.columns].equals(first)
+    summary = read_table(SUMMARY)
+    assert summary.columns.tolist() == ["split", "fold", "label", "images", "groups"]
+    assert summary["images"].sum() == 50
+
+
+def test_labels_are_counted_one_by_one_and_keep_the_ratios(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = (np.random.default_rng(0).random((200, 3)) < [0.1, 0.4, 0.5]).astype(int)
+    write_labels(labels, ["rare", "some", "many"])
+    main(with_split(folds=3))
+    summary = read_table(SUMMARY).pivot_table("images", "label", "split", "sum")
+    assert summary.loc[["rare", "some", "many"]].sum(axis=1).tolist() == labels.sum(axis=0).tolist()
+    assert summary.loc[""].sum() == np.sum(~labels.any(axis=1))
+    shares = summary[SIDES].div(summary.sum(axis=1), axis=0)
+    assert (shares - [0.6, 0.3, 0.1]).abs().to_numpy().max() < 0.05
+    sides = read_table(SPLITS)["split"].value_counts(normalize=True)
+    assert (sides[SIDES] - [0.6, 0.3, 0.1]).abs().max() < 0.03
+
+
+def test_a_label_with_too_few_images_is_refused_and_images_without_any_label_are_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    labels = np.ones((60, 2), int)
+    labels[2:, 1], labels[59] = 0, 0
+    write_labels(labels, ["many", "rare"])
+    with pytest.raises(InputError, match=r"^class 'rare': .* found 2 in 2 groups of repeats; "):
+        main(with_split())
+    write_labels(labels[:, :1], ["many"])
+    main(with_split())
+    assert len(read_table(SPLITS)) == 60
+
+
+def test_numbers_are_spread_over_sides_and_folds_by_their_quantiles(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0).lognormal(size=200)
+    write_numbers(numbers)
+    main(with_split(folds=2))
+    summary = read_table(SUMMARY)
+    assert summary["label"].nunique() == 10
+    assert all(" to " in name for name in summary["label"])
+    in_bin = summary.pivot_table("images", "label", "split", "sum")
+    assert (in_bin[SIDES] == [12, 6, 2]).all(axis=None)
+    # The bins stand in the order of their values.
+    first = summary[(summary["split"] == "test")]["label"].map(lambda name: name.split(" to ")[0])
+    assert first.astype(float).is_monotonic_increasing
+    table = read_table(SPLITS)
+    means = np.log(numbers)[table["fold"] == 0].mean(), np.log(numbers)[table["fold"] == 1].mean()
+    assert abs(means[0] - means[1]) < 0.1
+
+
+def test_few_numbers_need_no_bin_on_every_side(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_numbers(np.array([0.0] * 19 + [1.5]))
+    main(with_split(folds=2))
+    assert set(read_table(SPLITS)["split"]) == set(SIDES)

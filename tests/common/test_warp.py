@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,9 +6,9 @@ from hypothesis import strategies as st
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from scipy import ndimage
 
-from stages.augment.warp import Transform, draw, warp
 from stages.common.params import Augment
-from stages.common.randomness import generator
+from stages.common.randomness import uniforms
+from stages.common.warp import DRAWS, Transform, draw, vary, warp
 
 # What SciPy calls the same fill modes.
 SCIPY_MODES = {
@@ -18,6 +19,7 @@ SCIPY_MODES = {
 }
 pytestmark = pytest.mark.filterwarnings("ignore:Please import .affine_transform.")  # by Keras
 ROUNDING = 0.51  # of a result to whole grey levels, and a little for float32
+POSITION = 1 / 64 + 2**-16  # rounding of a position, pixels: to 1/32, and a little on the way
 
 transforms = st.builds(
     Transform,
@@ -32,11 +34,32 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
 
 
+def waves(height: int, width: int) -> np.ndarray:
+    rows, columns = np.ogrid[:height, :width]
+    heights = np.cos(2 * np.pi * rows / height) + np.cos(2 * np.pi * columns / width)
+    return np.rint(100 + heights[..., None] * [20, 40, 50]).astype(np.uint8)
+
+
+def tolerance(image: np.ndarray, fill_mode: str, cval: float = 0) -> float:
+    """Grey levels by which the rounding of positions and results can change a value: on the
+    steepest slope of the image, its surroundings included."""
+    pad = {"nearest": "edge", "constant": "constant", "reflect": "symmetric", "wrap": "wrap"}
+    options = {"constant_values": cval} if fill_mode == "constant" else {}
+    around = np.pad(image.astype(float), ((1, 1), (1, 1), (0, 0)), pad[fill_mode], **options)
+    slopes = [np.abs(np.diff(around, axis=axis)).max() for axis in (0, 1)]
+    return ROUNDING + POSITION * sum(slopes)
+
+
 @pytest.mark.parametrize("fill_mode", SCIPY_MODES)
 @settings(max_examples=40, deadline=None)
-@given(transform=transforms, height=st.integers(4, 40), width=st.integers(4, 40))
-def test_a_warp_is_that_of_scipy(fill_mode, transform, height, width):
-    image = noise(height, width)
+@given(
+    transform=transforms,
+    height=st.integers(4, 40),
+    width=st.integers(4, 40),
+    pattern=st.sampled_from([noise, waves]),
+)
+def test_a_warp_is_that_of_scipy(fill_mode, transform, height, width, pattern):
+    image = pattern(height, width)
     matrix = transform.matrix(height, width)
     expected = [
         ndimage.affine_transform(
@@ -50,7 +73,8 @@ def test_a_warp_is_that_of_scipy(fill_mode, transform, height, width):
         for channel in range(3)
     ]
     warped = warp(image, transform, fill_mode, cval=90)
-    assert np.abs(warped - np.dstack(expected)).max() <= ROUNDING
+    allowed = tolerance(image, fill_mode, cval=90)
+    assert np.abs(warped - np.dstack(expected)).max() <= allowed
 
 
 def warp_by_keras(image: np.ndarray, transform: Transform, fill_mode: str) -> np.ndarray:
@@ -72,20 +96,74 @@ def warp_by_keras(image: np.ndarray, transform: Transform, fill_mode: str) -> np
 
 @pytest.mark.parametrize("fill_mode", ["nearest", "reflect"])
 @settings(max_examples=30, deadline=None)
-@given(transform=transforms, size=st.integers(4, 40))
-def test_a_warp_is_that_of_keras(fill_mode, transform, size):
-    image = noise(size, size)
-    expected = warp_by_keras(image, transform, fill_mode)
-    assert np.abs(warp(image, transform, fill_mode) - expected).max() <= ROUNDING
+@given(transform=transforms, size=st.integers(4, 40), pattern=st.sampled_from([noise, waves]))
+def test_a_warp_is_that_of_keras(fill_mode, transform, size, pattern):
+    image = pattern(size, size)
+    difference = warp(image, transform, fill_mode) - warp_by_keras(image, transform, fill_mode)
+    assert np.abs(difference).max() <= tolerance(image, fill_mode)
 
 
+@pytest.mark.parametrize("pattern", [noise, waves])
 @pytest.mark.parametrize("fill_mode", ["constant", "wrap"])
-def test_a_warp_is_that_of_keras_within_the_image(fill_mode):
+def test_a_warp_is_that_of_keras_within_the_image(fill_mode, pattern):
     """At the edge itself Keras takes SciPy's modes that do not interpolate."""
     transform = Transform(rotation=0.3, zoom=(0.6, 0.5), flip=(True, False))
-    image = noise(40, 40)
-    inside = warp_by_keras(image, transform, fill_mode)
-    assert np.abs(warp(image, transform, fill_mode) - inside).max() <= ROUNDING
+    image = pattern(40, 40)
+    difference = warp(image, transform, fill_mode) - warp_by_keras(image, transform, fill_mode)
+    assert np.abs(difference).max() <= tolerance(image, "nearest")
+
+
+def test_a_matrix_is_the_product_of_those_of_keras():
+    transform = Transform(0.4, shift=(3, -5), zoom=(1.2, 0.7), flip=(True, False))
+    sine, cosine = np.sin(0.4), np.cos(0.4)
+    rotate = [[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]
+    shift = [[1, 0, 3], [0, 1, -5], [0, 0, 1]]
+    center = np.array([[1, 0, 9.5], [0, 1, 14.5], [0, 0, 1]])
+    product = center @ rotate @ shift @ np.diag([-1.2, 0.7, 1]) @ np.linalg.inv(center)
+    assert transform.matrix(20, 30) == pytest.approx(product[:2])
+
+
+@pytest.mark.parametrize("fill_mode", SCIPY_MODES)
+def test_what_lies_farther_away_than_the_image_is_large(fill_mode):
+    image = waves(10, 10)
+    transform = Transform(rotation=0.5, shift=(70, -40), zoom=(6, 3))
+    matrix = transform.matrix(10, 10)
+    expected = ndimage.affine_transform(
+        image[..., 0].astype(float),
+        matrix[:, :2],
+        matrix[:, 2],
+        order=1,
+        mode=SCIPY_MODES[fill_mode],
+        cval=90,
+    )
+    warped = warp(image, transform, fill_mode, cval=90)[..., 0]
+    assert np.abs(warped - expected).max() <= tolerance(image, fill_mode, cval=90)
+
+
+def test_a_transformation_from_too_far_away_is_refused():
+    with pytest.raises(ValueError, match=r"at most 32766 rows and columns. Received: .*40000"):
+        warp(noise(8, 8), Transform(shift=(0, 40000)), "nearest")
+
+
+def warped_bytes() -> list[bytes]:
+    """Of images and transforms of every kind."""
+    options = {"rotation_range": 180, "zoom_range": (0.3, 2), "width_shift_range": 0.3}
+    images = [noise(height, 90, channels) for height in (37, 64) for channels in (1, 3)]
+    return [
+        vary(image, str(number), 1, Augment(**options, fill_mode=fill_mode, cval=90)).tobytes()
+        for image in images
+        for fill_mode in SCIPY_MODES
+        for number in range(20)
+    ]
+
+
+def test_the_bytes_do_not_depend_on_what_the_processor_can():
+    usual = warped_bytes()
+    try:
+        cv2.setUseOptimized(False)
+        assert warped_bytes() == usual
+    finally:
+        cv2.setUseOptimized(True)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -147,7 +225,8 @@ def test_zoom_above_1_shows_more_and_below_1_less():
 def draws(
     options: Augment, count: int = 400, height: int = 50, width: int = 200
 ) -> list[Transform]:
-    return [draw(generator(0, "test", one), height, width, options) for one in range(count)]
+    numbers = [uniforms(DRAWS, 0, "test", one) for one in range(count)]
+    return [draw(one, height, width, options) for one in numbers]
 
 
 def test_without_options_nothing_is_drawn():

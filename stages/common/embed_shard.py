@@ -1,15 +1,34 @@
-"""Opening the frozen part of a network, whichever engine it is for."""
+"""The work of one shard of `embed`: a pure function of its images and a network."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from stages.common.frozen import OnnxNetwork
+from stages.common.pixels import unscaled
+from stages.common.shards import read_shard
 
 Network = Callable[[np.ndarray], np.ndarray]
 
 
+def embed_shard(shard: Path, network: Path, rescale: float | None) -> dict[str, np.ndarray]:
+    """Run a frozen network over the images of one shard.
+
+    Args:
+        shard: (n, h, w, c), uint8 images or variants of them.
+        network: A file that `open_network` knows.
+        rescale: Factor on the values of variants, undone here.
+
+    Returns:
+        `features`: float32 (n, ...).
+    """
+    return {"features": open_network(network)(unscaled(read_shard(shard), rescale))}
+
+
+# Two for each worker process: opening a network takes longer than a shard of small images.
+@lru_cache(maxsize=2)
 def open_network(path: Path) -> Network:
     """A function from uint8 images (n, h, w, c) to float32 features (n, ...).
 

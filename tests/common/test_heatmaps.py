@@ -7,9 +7,9 @@ import pytest
 from stages.common import keras_files
 from stages.common.backbones import build
 from stages.common.errors import InputError
+from stages.common.heatmaps import GradCam, last_convolution, map_layers, peak
 from stages.common.networks import join
-from stages.common.params import Features, Head
-from stages.gradcam.heatmaps import GradCam, last_convolution, map_layers, peak
+from stages.common.params import Features, Training
 
 
 def photos(count: int = 3, size: int = 8) -> np.ndarray:
@@ -35,6 +35,12 @@ def pooled_convolution(outputs: int, kernel: np.ndarray | None = None) -> keras.
         kernel = random.permuted(np.tile(np.linspace(-1, 1, 5)[:, None], outputs), axis=0)
     logits.kernel.assign(kernel)
     return model
+
+
+def joined(backbone: keras.Model, features: Features) -> keras.Model:
+    """Return the backbone with a head for two classes."""
+    whole, *_ = join(backbone, features, True, Training(), activation="softmax", outputs=2)
+    return whole
 
 
 def maps_of(model: keras.Model, layer: str, images: np.ndarray) -> np.ndarray:
@@ -150,7 +156,7 @@ def test_a_layer_inside_a_branch_is_explained():
 def test_the_same_before_and_after_saving_whatever_was_frozen(strategy, layer, tmp_path):
     backbone = build("EfficientNetLite0", "none", (64, 64, 3))
     features = Features(backbone="any", strategy=strategy)
-    model, _ = join(backbone, features, pretrained=True, head=Head(), outputs=2)
+    model = joined(backbone, features)
     logits = model.get_layer("logits")
     logits.kernel.assign(np.random.default_rng(2).normal(size=logits.kernel.shape))
     keras_files.save(model, tmp_path / "model.keras")
@@ -163,7 +169,7 @@ def test_the_same_before_and_after_saving_whatever_was_frozen(strategy, layer, t
 
 def test_explaining_changes_nothing_in_the_model():
     backbone = build("EfficientNetLite0", "none", (32, 32, 3))
-    model, _ = join(backbone, Features(backbone="any"), True, Head(), outputs=2)
+    model = joined(backbone, Features(backbone="any"))
     trainable = [layer.trainable for layer in model.layers]
     weights = model.get_weights()
     GradCam(model, "top_activation")(photos(size=32), np.zeros(3, int))
@@ -176,14 +182,14 @@ def test_the_last_map_before_the_pooling_is_the_default():
     assert last_convolution(pooled_convolution(outputs=2)) == "conv"
     backbone = build("EfficientNetLite0", "none", (32, 32, 3))
     early = Features(backbone="any", layers=["block3a_expand_activation"])
-    model, _ = join(backbone, early, True, Head(), outputs=2)
+    model = joined(backbone, early)
     assert last_convolution(model) == "block3a_expand_activation"
 
 
 def test_the_first_layer_that_is_offered_can_be_explained():
     # EfficientNetB0 standardises its input in a layer that has weights, though none to train.
     backbone = build("EfficientNetB0", "none", (32, 32, 3))
-    model, _ = join(backbone, Features(backbone="any"), True, Head(), outputs=2)
+    model = joined(backbone, Features(backbone="any"))
     offered = map_layers(model)
     heats = GradCam(model, offered[0])(photos(size=32), np.zeros(3, int))
     assert heats.shape == (3, *model.get_layer(offered[0]).output.shape[1:3])

@@ -42,18 +42,19 @@ class GradCam:
     the model is sure.
 
     Args:
-        model: Flat, with a layer `logits`.
+        model: Flat.
         layer: One of `map_layers(model)`.
+        logits: The layer that gives the scores (n, classes) before the last activation.
 
     Raises:
         InputError: The layer is none of these.
     """
 
-    def __init__(self, model: keras.Model, layer: str):
+    def __init__(self, model: keras.Model, layer: str, logits: str = "logits"):
         layers = map_layers(model)
         if layer not in layers:
             raise InputError(f"gradcam.layer: {unknown_name('layer', layer, layers)}")
-        outputs = [model.get_layer(layer).output, model.get_layer("logits").output]
+        outputs = [model.get_layer(layer).output, model.get_layer(logits).output]
         self._model = keras.Model(model.inputs, outputs)
         self._compute = tf.function(self._maps, reduce_retracing=True)
 
@@ -62,7 +63,8 @@ class GradCam:
 
         Args:
             images: uint8 (n, h, w, c).
-            classes: int (n,) code of the class to explain.
+            classes: int (n,) code of the class or label to explain; of a single output 1 asks
+                for what raises it, and 0 for what lowers it.
 
         Returns:
             float32 (n, map height, map width), not below 0, in units of the score: all zero
@@ -79,7 +81,8 @@ class GradCam:
 
 
 def _both_signs(logits: tf.Tensor) -> tf.Tensor:
-    """The single logit of two classes speaks for the second and against the first."""
+    """A single logit speaks for the second of two classes, or a larger number, and against the
+    first, or a smaller one."""
     return tf.concat([-logits, logits], axis=1) if logits.shape[1] == 1 else logits
 
 

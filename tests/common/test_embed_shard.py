@@ -10,8 +10,7 @@ from stages.common.frozen import export
 from stages.common.networks import frozen_part
 from stages.common.params import Features
 from stages.common.pixels import rescaled
-from stages.embed.embed_shard import embed_shard
-from stages.embed.network import open_network
+from stages.common.embed_shard import embed_shard, open_network
 
 
 def photos(count: int, size: int) -> np.ndarray:

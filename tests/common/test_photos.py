@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.ingest.photos import Unusable, develop, open_photo, pixel_digest
+from stages.common.photos import Unusable, develop, open_photo, pixel_digest
 
 ORIENTATION = 0x0112  # of EXIF
 

@@ -1,4 +1,4 @@
-"""Developing one photo: from the bytes of a file to an array of fixed size."""
+"""One photo: its id, and developing it from the bytes of a file to an array of fixed size."""
 
 import hashlib
 import io
@@ -6,6 +6,9 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+# What operating systems and Git leave in folders; no user would miss it.
+_LITTER = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 
 
 class Unusable(Exception):
@@ -15,6 +18,24 @@ class Unusable(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or what operating systems leave behind."""
+    return name in _LITTER or name.startswith(".")
+
+
+def image_id(content: bytes, copy: int = 0) -> str:
+    """An id that depends on the bytes of a photo alone: 16 hexadecimal digits.
+
+    So a renamed or relabelled photo keeps its id and its variants.
+
+    Args:
+        content: The bytes of the file.
+        copy: How many photos with the same bytes came before; each has an id of its own.
+    """
+    digest = hashlib.sha256(content).digest()
+    return hashlib.sha256(digest + copy.to_bytes(8, "little")).hexdigest()[:16]
 
 
 def open_photo(content: bytes) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.common import keras_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PARAMS = """
 ingest: {size: 8}
 encode: {}
@@ -23,6 +23,7 @@ features:
   raw: {backbone: odd, strategy: full}
 training: {features: pooled}
 candidates: {plain: {}}
+kfold: {}
 finetune: {}
 evaluate: {}
 gradcam: {}

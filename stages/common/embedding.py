@@ -1,0 +1,79 @@
+"""What the frozen part of a network gives for each image and variant, computed once."""
+
+import hashlib
+from pathlib import Path
+
+from stages.common.embed_shard import embed_shard
+from stages.common.features import ORIGINAL, variant_names
+from stages.common.files import file_digest
+from stages.common.frozen import CannotExport
+from stages.common.imports import code_digest
+from stages.common.params import Features
+from stages.common.paths import AUGMENTED, BACKBONES, IMAGES
+from stages.common.shard_map import Task, cache_folder, map_shards
+from stages.common.stage import log
+
+
+def embed(
+    name: str, features: Features, rescale: float | None, augmented: bool = True
+) -> dict[str, dict[str, Path]]:
+    """Run the part of a network before its cut over all images and variants.
+
+    Args:
+        name: Of the entry of `features`, for progress.
+        features: Where the network is cut; strategy `partial` or `head`.
+        rescale: `augment.rescale`.
+        augmented: Whether the variants are wanted too.
+
+    Returns:
+        The shards by name, in the local cache, for the original and each variant.
+
+    Raises:
+        InputError: `features.layers` or `features.cut` do not fit the network.
+    """
+    parts = sorted(path.name for path in IMAGES.glob("*.npy"))
+    network, identity = _frozen_network(features)
+    found = {}
+    for variant in [ORIGINAL, *(variant_names() if augmented else [])]:
+        source = IMAGES if variant == ORIGINAL else AUGMENTED / variant
+        settings = {"rescale": None if variant == ORIGINAL else rescale}
+        tasks = [Task((source / part, network), (source / part, identity)) for part in parts]
+        folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}")
+        files = [folder / "features.npy" for folder in folders]
+        found[variant] = dict(zip(parts, files, strict=True))
+    return found
+
+
+def _frozen_network(features: Features) -> tuple[Path, str]:
+    """A file of the frozen part in the local cache, and a text that stands for what it gives.
+
+    The file itself cannot serve as its digest: an export to ONNX has other bytes each time.
+    """
+    path = BACKBONES / f"{features.backbone}.keras"
+    facts = [file_digest(path), code_digest("stages.common.embedding"), features.model_dump_json()]
+    identity = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+    folder = cache_folder() / "networks"
+    for kept in [folder / f"{identity}.onnx", folder / f"{identity}.keras"]:
+        if kept.exists():
+            break
+    else:
+        kept = _export(path, features, folder / identity)
+    return kept, kept.name  # with the suffix: the engines differ in the last bits
+
+
+def _export(path: Path, features: Features, target: Path) -> Path:
+    from stages.common.determinism import make_deterministic
+    from stages.common.frozen import export
+    from stages.common.keras_files import load, save
+    from stages.common.networks import frozen_part
+
+    # As `embed_shard` wants it, which a run with one worker calls in this same process.
+    make_deterministic(threads=1, seed=0)
+    frozen = frozen_part(load(path), features)
+    try:
+        export(frozen, target.with_suffix(".onnx"))
+        return target.with_suffix(".onnx")
+    except CannotExport as reason:
+        log(f"embed: {reason}")
+        save(frozen, target.with_suffix(".keras"))
+        return target.with_suffix(".keras")

@@ -1,0 +1,62 @@
+"""The test results in words and headline figures, for every task."""
+
+from stages.common.tasks import TASKS
+
+_NAMES = {
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "ece": "calibration error",
+}
+_SHARES = ("accuracy", "balanced_accuracy", "exact_match", "label_accuracy")
+
+
+def figures(task: str, test: dict) -> dict[str, str]:
+    """The scores of the task, and the calibration error if there is one, as text by their names."""
+    names = [name for name in [*TASKS[task].metrics, "ece"] if name in test]
+    return {_NAMES.get(name, name.replace("_", " ")): _figure(name, test[name]) for name in names}
+
+
+def verdict(task: str, test: dict) -> str:
+    """What the test images say of the model, in two sentences."""
+    return {"multilabel": _of_labels, "regression": _of_numbers}.get(task, _of_classes)(test)
+
+
+def _of_classes(test: dict) -> str:
+    return (
+        f"The model is right on {test['accuracy']:.1%} of {test['n']:,} test images"
+        f"{_interval('accuracy', test)}. Always answering the commonest class would be right on "
+        f"{test['majority_baseline']:.1%}."
+    )
+
+
+def _of_labels(test: dict) -> str:
+    return (
+        f"The model has every label right on {test['exact_match']:.1%} of {test['n']:,} test "
+        f"images{_interval('exact_match', test)}; of single labels {test['label_accuracy']:.1%} "
+        "are right. Always answering the commonest set of labels would be right on "
+        f"{test['baseline_exact_match']:.1%}."
+    )
+
+
+def _of_numbers(test: dict) -> str:
+    return (
+        f"The model is off by {test['mae']:.4g} in the mean of {test['n']:,} test images"
+        f"{_interval('mae', test)}. Always answering the mean of the training images would be off "
+        f"by {test['baseline_mae']:.4g}."
+    )
+
+
+def _interval(name: str, test: dict) -> str:
+    if f"{name}_ci95" not in test:
+        return ""
+    low, high = (_figure(name, end) for end in test[f"{name}_ci95"])
+    return f" (95 % interval {low} to {high})"
+
+
+def _figure(name: str, value: float) -> str:
+    if name in _SHARES:
+        return f"{value:.1%}"
+    return f"{value:.4g}" if name in ("rmse", "mae") else f"{value:.3f}"
