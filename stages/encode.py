@@ -8,7 +8,6 @@ import pandas as pd
 
 from stages.common.encoding import encode, find_classes, infer_task, split_cell, to_number
 from stages.common.errors import InputError
-from stages.common.names import unknown_name
 from stages.common.params import Encode, Params
 from stages.common.paths import CLASSES, MANIFEST, TARGETS
 from stages.common.stage import log, run
@@ -25,8 +24,7 @@ def main(params: Params) -> None:
     task, reason = decide_task(labels, params.encode)
     classes = find_classes(labels, task, separator)
     _refuse_contradiction(manifest, task, reason, classes)
-    encoder = _fitting_encoder(params, task, reason)
-    _refuse_weights_of_unknown(params, classes)
+    encoder = _fitting_encoder(params, task, reason, classes)
     targets = encode(labels, classes, task, encoder, separator)
     one_column = encoder in ("label", "none") or (task == "binary" and targets.shape[1] == 1)
     names = ["target"] if one_column else [f"target_{name}" for name in classes]
@@ -97,23 +95,17 @@ def _first(manifest: pd.DataFrame, chosen: pd.Series) -> str:
     return manifest.loc[chosen, "source"].iloc[0]
 
 
-def _fitting_encoder(params: Params, task: TaskName, reason: str) -> str:
-    """The encoder, if all that params say of training fits the task."""
+def _fitting_encoder(params: Params, task: TaskName, reason: str, classes: list[str]) -> str:
+    """The encoder, if all that params say of training fits the task and its classes."""
     try:
         params.check_task(task)
     except ValueError as error:
         raise InputError(f"{error} (the task is {task} {reason})") from None
+    try:
+        params.check_classes(classes)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     return params.encoder(task)
-
-
-def _refuse_weights_of_unknown(params: Params, classes: list[str]) -> None:
-    """Refuse a class weight of a class that no image has."""
-    for name in params.overrides:
-        weights = params.candidate(name).class_weight
-        for one in weights if isinstance(weights, dict) else []:
-            if one not in classes:
-                key = f"candidates.{name}.class_weight"
-                raise InputError(f"{key}: {unknown_name('class', one, classes)}")
 
 
 def _describe(labels: np.ndarray, task: TaskName, classes: list[str], separator: str) -> str:

@@ -21,10 +21,11 @@ from stages.common.imports import code_digest
 from stages.common.keras_files import load, save
 from stages.common.networks import layer_table
 from stages.common.params import Params
-from stages.common.paths import CHECKPOINTS, CHOICE, MODEL, REPORTS
+from stages.common.paths import BACKBONES, CHECKPOINTS, CHOICE, MODEL, REPORTS
 from stages.common.plans import Plan, make_plan
 from stages.common.quiet_tensorflow import keras
 from stages.common.shard_map import cache_folder
+from stages.common.snapshots import finished_epochs
 from stages.common.stage import log, run
 from stages.common.tables import read_json, write_json, write_table
 
@@ -61,16 +62,19 @@ def _train(
     ]
     identity = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
     folder = cache_folder() / "training" / identity
-    kept = folder / "checkpoints"
+    state, kept = folder / "state.npz", folder / "checkpoints"
+    done = sum(map(len, finished_epochs(state)))
+    if done:
+        log(f"finetune: goes on after epoch {done} of a run that was stopped")
     epochs = sum(phase.epochs for phase in candidate.phases)
-    with tqdm(total=epochs, desc="finetune", unit="epoch") as progress:
+    with tqdm(total=epochs, initial=done, desc="finetune", unit="epoch") as progress:
 
         def show(phase: Phase, logs: dict[str, float]) -> None:
             progress.set_postfix({key: f"{value:.4g}" for key, value in logs.items()})
             progress.update()
 
         history = candidate.fit(
-            dataset.side("train"), dataset.side("validation"), folder / "state.npz", kept, show
+            dataset.side("train"), dataset.side("validation"), state, kept, show
         )
     publish(
         ((file, file.relative_to(kept)) for file in sorted(kept.rglob("*")) if file.is_file()),
@@ -165,7 +169,9 @@ def _report(
     }
     write_json(facts, FOLDER / "summary.json")
     write_table(history, FOLDER / "history.csv")
-    write_table(layer_table(candidate.whole), FOLDER / "layers.csv")
+    untouched = load(BACKBONES / f"{plan.features.backbone}.keras")
+    layers = layer_table(candidate.whole, untouched, candidate.head)
+    write_table(layers, FOLDER / "layers.csv")
     _draw(history, metric)
     log(
         f"finetune: {facts['iterations_done']} of {facts['iterations_planned']} iterations, best "

@@ -72,8 +72,8 @@ def draw_photo(path: Path, color: str, seed: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def make_project(folder: Path, photos: int) -> Project:
-    """A project with so many photos of each of three classes, that has not run yet."""
+def empty_project(folder: Path) -> Project:
+    """A project without photos."""
     for name in ["stages", "models/weights"]:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ["dvc.yaml", "params.yaml", "requirements.lock", ".dvcignore"]:
@@ -90,6 +90,12 @@ def make_project(folder: Path, photos: int) -> Project:
     )
     for command in ["git init -q", "dvc init -q"]:
         assert project.run(*command.split()).returncode == 0
+    return project
+
+
+def make_project(folder: Path, photos: int) -> Project:
+    """A project with so many photos of each of three classes, that has not run yet."""
+    project = empty_project(folder)
     for seed in range(photos):
         for number, color in enumerate(["red", "green", "blue"]):
             draw_photo(folder / f"data/raw/{color}/{seed:04}.png", color, 3 * seed + number)

@@ -21,6 +21,7 @@ features:
   pooled: {backbone: odd}
   partial: {backbone: odd, strategy: partial, cut: conv}
   raw: {backbone: odd, strategy: full}
+  undecided: {backbone: odd, strategy: auto}
 training: {features: pooled}
 candidates: {plain: {}}
 kfold: {}
@@ -74,7 +75,7 @@ def test_a_network_that_onnx_does_not_know_runs_in_tensorflow(tmp_path):
     written = sorted(path.relative_to(features) for path in features.rglob("*.npy"))
     assert [path.as_posix() for path in written] == [
         f"{name}/{variant}/part-{part}.npy"
-        for name in ("partial", "pooled")
+        for name in ("partial", "pooled", "undecided")
         for variant in ("original", "v1")
         for part in (1, 2)
     ]
@@ -83,3 +84,5 @@ def test_a_network_that_onnx_does_not_know_runs_in_tensorflow(tmp_path):
     received = np.load(features / "pooled/v1/part-2.npy")
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-6)
     assert np.load(features / "partial/original/part-1.npy").shape == (5, 6, 6, 4)
+    # Strategy auto chooses by the pooled features.
+    np.testing.assert_array_equal(np.load(features / "undecided/v1/part-2.npy"), received)

@@ -186,14 +186,14 @@ def test_labels_that_contradict_the_task_are_refused_with_the_first(task, labels
             ["0.5", "1"],
             {},
             {"head": {"activation": "softmax"}},
-            "candidates.plain.head.activation: expected auto or linear with task regression, "
+            "training.head.activation: expected auto or linear with task regression, "
             "received softmax (the task is regression since all labels are numbers",
         ),
         (
             ["a", "b", "c"],
             {},
             {"loss": "mean_squared_error"},
-            "candidates.plain.loss: expected auto or sparse_categorical_crossentropy with task "
+            "training.loss: expected auto or sparse_categorical_crossentropy with task "
             "multiclass and encoder label, received mean_squared_error (the task is multiclass "
             "since there are 3 different labels)",
         ),
@@ -201,7 +201,7 @@ def test_labels_that_contradict_the_task_are_refused_with_the_first(task, labels
             ["cat", "dog"],
             {},
             {"class_weight": {"cta": 2.0, "dog": 1.0}},
-            "candidates.plain.class_weight: unknown class 'cta', did you mean 'cat'?",
+            "training.class_weight: unknown class 'cta', did you mean 'cat'?",
         ),
     ],
 )

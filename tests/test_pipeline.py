@@ -1,6 +1,7 @@
 """`dvc.yaml` as a whole: what DVC runs, what it does not, and what it leaves behind."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -86,7 +87,7 @@ def test_the_drawn_classes_are_learned(finished: Project):
 def test_a_change_of_training_or_split_computes_no_pixels(finished: Project):
     finished.repro()
     finished.set(training__optimizer__learning_rate=0.002)
-    assert ran(finished.repro())[0] == "kfold"
+    assert ran(finished.repro())[:2] == ["encode", "kfold"]
     finished.set(training__optimizer__learning_rate=0.003)
     assert ran(finished.repro()) == []
     finished.set(split__seed=1)
@@ -139,6 +140,33 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     assert 1 <= kept < sum(int(total) for _, total in counts)
     assert sum(int(total) - int(computed) for computed, total in counts) == kept
     assert killed.path("dvc.lock").read_bytes() == undisturbed.path("dvc.lock").read_bytes()
+
+
+def test_a_killed_training_goes_on_after_its_last_epoch(finished: Project):
+    finished.repro()
+    finished.set(training__epochs=300, training__early_stopping=None)
+    assert "goes on" not in finished.repro()
+    files = ["models/model.keras", "reports/finetune/history.csv"]
+    expected = [finished.path(name).read_bytes() for name in files]
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.finetune"],
+        cwd=finished.folder,
+        env=finished.environment(),
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not list(finished.path(".cache/training").glob("*/state.npz")):
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    finished.path("models/model.keras").unlink()
+    done = finished.run(sys.executable, "-m", "stages.finetune")
+    assert done.returncode == 0, done.stderr
+    assert "goes on after epoch" in done.stdout
+    assert [finished.path(name).read_bytes() for name in files] == expected
+    finished.set(training__epochs=8, training__early_stopping={})
 
 
 WRONG_PARAMS = {
@@ -226,6 +254,37 @@ def test_dvc_shows_metrics_plots_and_experiments(finished: Project):
     shown = finished.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown and "test.accuracy" in shown
     finished.set(training__epochs=8)
+
+
+def test_experiments_from_the_queue_give_what_they_give_one_by_one(tmp_path):
+    project = make_project(tmp_path, photos=60)
+    # What the queue works in is a checkout, so it must know the photos.
+    for command in [
+        "dvc add -q data/raw",
+        "git add .",
+        "git -c user.name=a -c user.email=a@b commit -qm photos",
+    ]:
+        assert project.run(*command.split()).returncode == 0
+    project.repro()
+    for command in ["git add .", "git -c user.name=a -c user.email=a@b commit -qm first"]:
+        assert project.run(*command.split()).returncode == 0
+    knobs = {"rate": "training.optimizer.learning_rate=0.001", "seed": "split.seed=1"}
+    for name, knob in knobs.items():
+        done = project.run("dvc", "exp", "run", "-n", name, "-S", knob)
+        assert done.returncode == 0, done.stderr
+        queued = project.run("dvc", "exp", "run", "--queue", "-n", f"queued-{name}", "-S", knob)
+        assert queued.returncode == 0, queued.stderr
+        assert project.run("git", "checkout", "-q", "params.yaml", "dvc.lock").returncode == 0
+    done = project.run("dvc", "exp", "run", "--run-all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = project.run("dvc", "exp", "show", "--json", "--no-pager").stdout
+    metrics = {}
+    for experiment in json.loads(shown)[1]["experiments"] or []:
+        revision = experiment["revs"][-1] if experiment.get("revs") else experiment
+        metrics[experiment["name"]] = revision["data"]["metrics"]["reports/metrics.json"]["data"]
+    for name in knobs:
+        assert metrics[name] == metrics[f"queued-{name}"]
+    assert metrics["rate"] != metrics["seed"]
 
 
 def test_shards_are_read_by_numpy_and_rows_agree_with_the_manifest(finished: Project):

@@ -49,6 +49,7 @@ class Candidate:
         phases: In their order.
         whole: From the image to the predictions, or None without the backbone.
         rest: From the cut to the predictions; shares the layers of `whole`.
+        head: From the pooled features to the predictions; shares the layers of `rest`.
         rows: What lies at the cut for each image.
     """
 
@@ -62,14 +63,16 @@ class Candidate:
         outputs = output_count(dataset.task, fit.activation, len(dataset.classes))
         if plan.features.strategy == "head" and not with_backbone:
             self.whole = None
-            self.rest = head = build_head(self.rows.shape[0], training, fit.activation, outputs)
+            self.rest = self.head = build_head(
+                self.rows.shape[0], training, fit.activation, outputs
+            )
         else:
             pretrained = params.backbones[plan.features.backbone].weights != "none"
             backbone = load(BACKBONES / f"{plan.features.backbone}.keras")
-            self.whole, self.rest, head = join(
+            self.whole, self.rest, self.head = join(
                 backbone, plan.features, pretrained, training, fit.activation, outputs
             )
-        self.phases = _phases(training, fit.loss, head, self.rest, self.rows, plan, dataset)
+        self.phases = _phases(training, fit.loss, self.head, self.rest, self.rows, plan, dataset)
         self._start = [(one, one.numpy()) for one in self.rest.variables]
 
     def fit(
@@ -142,9 +145,6 @@ def class_weights(training: Training, dataset: Dataset, train: np.ndarray) -> np
     """How much each image counts, float32 (n,).
 
     `balanced` is n / (classes * images of the class), as in scikit-learn, over the training images.
-
-    Raises:
-        InputError: `class_weight` names no class, or not all of them.
     """
     weights = np.ones(len(dataset.targets), dtype=np.float32)
     if training.class_weight == "none":

@@ -20,7 +20,7 @@ ACTIVATIONS = [
     "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish",
     "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax", "softplus",
     "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "swish", "tanh",
-    "tanh_shrink", "threshold",
+    "tanh_shrink",
 ]
 INITIALIZERS = [
     "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",

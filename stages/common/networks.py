@@ -112,15 +112,29 @@ def join(
     return whole, rest, rest if cut == "pooling" else split(whole, "pooling")[1]
 
 
-def layer_table(model: keras.Model) -> pd.DataFrame:
-    """One row for each layer: `type`, `name`, `trainable` (whether training moves it) and
-    `parameters`."""
+def layer_table(model: keras.Model, backbone: keras.Model, head: keras.Model) -> pd.DataFrame:
+    """One row for each layer, before the cut and after it.
+
+    Args:
+        model: The whole network.
+        backbone: As it came.
+        head: What stands behind the pooling.
+
+    Returns:
+        `type`, `name`, `parameters`, and whether training moves the layer: `trainable_before`, in
+        the network as it came (empty for a layer of the head), `trainable_head`, in phase `head`,
+        and `trainable`, in the last phase.
+    """
+    before = {layer.name: layer.trainable for layer in backbone.layers}
+    of_head = {layer.name for layer in head.layers}
     rows = [
         {
             "type": type(layer).__name__,
             "name": layer.name,
-            "trainable": layer.trainable,
             "parameters": layer.count_params(),
+            "trainable_before": before.get(layer.name),
+            "trainable_head": layer.trainable and layer.name in of_head,
+            "trainable": layer.trainable,
         }
         for layer in model.layers
     ]

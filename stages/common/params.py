@@ -4,28 +4,29 @@ Each class below is one section of the file, each field one knob, with its defau
 key, a wrong type or value, and a pair that cannot work are refused in one line.
 """
 
-import types
-import typing
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 
 from stages.common.errors import InputError
+from stages.common.faults import Fault, first_fault, read_yaml, shown
 from stages.common.keras_names import ACTIVATIONS, INITIALIZERS, NETWORKS
 from stages.common.names import unknown_name
-from stages.common.search import expand
-from stages.common.tasks import METRICS, TASKS, Fit
+from stages.common.search import expand, where_set
+from stages.common.tasks import LOSSES, METRICS, OUTPUT_ACTIVATIONS, TASKS, Fit
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -48,13 +49,53 @@ def _one_of(what: str, names: list[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _expects(words: str) -> WrapValidator:
+    """Says in one sentence what a knob of more than one type may be."""
+
+    def check(value: Any, validate: Callable[[Any], Any]) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            raise ValueError(f"expected {words}, received {shown(value)}") from None
+
+    return WrapValidator(check)
+
+
 class Section(BaseModel):
     """A section that refuses unknown keys and wrong types, and cannot be changed once read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+    _alternative: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_exist(cls, values: Any) -> Any:
+        keys = cls.model_fields
+        if isinstance(values, cls):
+            return values
+        if not isinstance(values, dict):
+            optional = not any(field.is_required() for field in keys.values())
+            raise Fault(
+                "",
+                f"expected {cls._alternative}a section of the keys {', '.join(keys)}, received "
+                f"{shown(values)}{'; {} means the defaults' if optional else ''}",
+            )
+        for key in values:
+            section, _, inner = str(key).partition(".")
+            if inner and section in keys:
+                raise Fault(key, f"unknown key {key!r}, write {section}: {{{inner}: ...}}")
+            if key not in keys:
+                raise Fault(str(key), unknown_name("key", key, keys))
+        return values
 
 
-class Table(Section):
+class Switchable(Section):
+    """A section that null switches off."""
+
+    _alternative: ClassVar[str] = "null or "
+
+
+class Table(Switchable):
     """Which columns of a table of labels hold what; null: the one whose name says so."""
 
     path: str | None = None
@@ -65,7 +106,12 @@ class Table(Section):
 class Ingest(Section):
     """How a photo becomes an array."""
 
-    size: Annotated[tuple[Count, Count], Field(strict=False)] = (160, 160)
+    size: Annotated[
+        tuple[Count, Count],
+        Field(strict=False),
+        BeforeValidator(lambda size: (size, size) if type(size) is int else size),
+        _expects("a whole number of pixels, or two of them: [height, width]"),
+    ] = (160, 160)
     """Height and width of every image, pixels; one number stands for a square."""
     color: Literal["rgb", "grayscale"] = "rgb"
     fit: Literal["stretch", "crop", "pad"] = "stretch"
@@ -76,11 +122,6 @@ class Ingest(Section):
     """Images whose fingerprints lie at most this far apart are one group; 0: same pixels only."""
     table: Table | None = Table()
     """If a table in data/raw names photos, it alone says their labels; null: always the folders."""
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _square(cls, size: Any) -> Any:
-        return (size, size) if type(size) is int else size
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -123,6 +164,12 @@ class Split(Section):
     seed: Seed = 0
 
 
+Shift = Annotated[
+    int | float | Annotated[list[float], Field(min_length=1)],
+    _expects("a number, or a list of numbers"),
+]
+
+
 class Augment(Section):
     """The options of ImageDataGenerator, with its meaning of each."""
 
@@ -130,13 +177,14 @@ class Augment(Section):
     """Augmented copies of each image."""
     rotation_range: Annotated[float, Field(ge=0)] = 0
     """Degrees, to both sides."""
-    width_shift_range: int | float | Annotated[list[float], Field(min_length=1)] = 0.0
+    width_shift_range: Shift = 0.0
     """Below 1 a share of the width, else pixels; an integer: whole pixels; a list: one of it."""
-    height_shift_range: int | float | Annotated[list[float], Field(min_length=1)] = 0.0
-    zoom_range: (
+    height_shift_range: Shift = 0.0
+    zoom_range: Annotated[
         Annotated[float, Field(ge=0, lt=1)]
-        | Annotated[tuple[Positive, Positive], Field(strict=False)]
-    ) = 0.0
+        | Annotated[tuple[Positive, Positive], Field(strict=False)],
+        _expects("a number of at least 0 and below 1, or two above 0: [lowest, highest]"),
+    ] = 0.0
     """[lowest, highest] factor, or r for [1 - r, 1 + r]; above 1 shows more of the scene."""
     horizontal_flip: bool = False
     vertical_flip: bool = False
@@ -175,18 +223,26 @@ class Features(Section):
     """The last frozen layer, for strategy partial."""
     pooling: Literal["avg", "max", "flatten"] = "avg"
 
-    @model_validator(mode="after")
-    def _layers_differ(self) -> "Features":
-        if self.layers is not None and len(set(self.layers)) < len(self.layers):
-            raise ValueError(f"expected layers: each once, received {self.layers}")
-        return self
+    @field_validator("layers")
+    @classmethod
+    def _layers_differ(cls, layers: list[str] | None) -> list[str] | None:
+        if layers is not None and len(set(layers)) < len(layers):
+            raise ValueError(f"expected each layer once, received {shown(layers)}")
+        return layers
 
     @model_validator(mode="after")
     def _cut_fits_strategy(self) -> "Features":
-        if (self.strategy == "partial") != (self.cut is not None):
-            raise ValueError(
-                "expected cut: the name of a layer with strategy: partial, and cut: null with "
-                f"full, head and auto, received strategy={self.strategy}, cut={self.cut}"
+        if self.strategy == "partial" and self.cut is None:
+            raise Fault(
+                "cut",
+                "expected the name of a layer with strategy partial, received None; name the last "
+                "frozen layer, or set strategy: auto",
+            )
+        if self.strategy != "partial" and self.cut is not None:
+            raise Fault(
+                "cut",
+                f"expected null with strategy {self.strategy}, received {self.cut!r}; set "
+                "strategy: partial to cut there",
             )
         return self
 
@@ -202,6 +258,16 @@ class Dense(Section):
     """Before or after the activation."""
     dropout: Dropout = 0
 
+    @model_validator(mode="after")
+    def _halves(self) -> "Dense":
+        if self.activation == "glu" and self.units % 2:
+            raise Fault(
+                "units",
+                f"expected an even number with activation glu, which gates one half by the other, "
+                f"received {self.units}",
+            )
+        return self
+
 
 class Head(Section):
     """What is trained from scratch behind the backbone."""
@@ -215,7 +281,7 @@ class Head(Section):
     initializer: Annotated[str, _one_of("initializer", INITIALIZERS)] = "zeros"
     """Of the output layer. A random start would stay in the weights, where a heat map shows it as
     evidence."""
-    activation: Literal["auto", "softmax", "sigmoid", "linear"] = "auto"
+    activation: Annotated[str, _one_of("activation", ["auto", *OUTPUT_ACTIVATIONS])] = "auto"
     """Of the output layer; auto: what fits the task."""
 
 
@@ -258,22 +324,28 @@ class Optimizer(Section):
 
     @model_validator(mode="after")
     def _options_fit(self) -> "Optimizer":
-        fitting = OPTIMIZER_OPTIONS[self.name]
         for option in sorted({one for some in OPTIMIZER_OPTIONS.values() for one in some}):
-            if getattr(self, option) is not None and option not in fitting:
+            value = getattr(self, option)
+            if value is not None and option not in OPTIMIZER_OPTIONS[self.name]:
                 others = [name for name, some in OPTIMIZER_OPTIONS.items() if option in some]
-                raise ValueError(
-                    f"expected {option}: null with name: {self.name}, received "
-                    f"{getattr(self, option)}; it is an option of {', '.join(others)}"
+                raise Fault(
+                    option,
+                    f"expected null with optimizer {self.name}, received {value}; it is an option "
+                    f"of {', '.join(others)}",
                 )
         if self.nesterov and not self.momentum:
-            raise ValueError(
-                "expected momentum above 0 with nesterov: true, received "
-                f"momentum={self.momentum}; set momentum, e.g. 0.9"
+            raise Fault(
+                "momentum",
+                f"expected a number above 0 with nesterov: true, received {self.momentum}; set "
+                "e.g. 0.9",
             )
-        clips = {name: getattr(self, name) for name in CLIPS if getattr(self, name) is not None}
+        clips = [name for name in CLIPS if getattr(self, name) is not None]
         if len(clips) > 1:
-            raise ValueError(f"expected at most one of {', '.join(CLIPS)}, received {clips}")
+            raise Fault(
+                clips[1],
+                f"expected null with {clips[0]}, received {getattr(self, clips[1])}; at most one "
+                f"of {', '.join(CLIPS)} can be set",
+            )
         return self
 
 
@@ -301,7 +373,7 @@ class Schedule(Section):
     """Of learning_rate."""
 
 
-class EarlyStopping(Section):
+class EarlyStopping(Switchable):
     """When to stop before the last epoch, as in Keras."""
 
     monitor: str = "val_loss"
@@ -315,7 +387,7 @@ class EarlyStopping(Section):
     start_from_epoch: NotNegativeCount = 0
 
 
-class ReduceOnPlateau(Section):
+class ReduceOnPlateau(Switchable):
     """When to lower the learning rate, as in Keras."""
 
     monitor: str = "val_loss"
@@ -327,7 +399,7 @@ class ReduceOnPlateau(Section):
     min_lr: NotNegative = 0
 
 
-class Checkpoint(Section):
+class Checkpoint(Switchable):
     """Which epochs' models are kept in `models/checkpoints`, as in Keras."""
 
     monitor: str = "val_loss"
@@ -335,21 +407,24 @@ class Checkpoint(Section):
     """The best one alone, as best.keras; else epoch-<n>.keras."""
     save_weights_only: bool = False
     mode: Literal["auto", "min", "max"] = "auto"
-    save_freq: Literal["epoch"] | Count = "epoch"
+    save_freq: Annotated[
+        Literal["epoch"] | Count, _expects("epoch, or a number of steps of at least 1")
+    ] = "epoch"
     """epoch, or every so many steps."""
     initial_value_threshold: float | None = None
 
     @model_validator(mode="after")
     def _known_when_saved(self) -> "Checkpoint":
         if self.save_best_only and self.save_freq != "epoch":
-            raise ValueError(
-                "expected save_freq: epoch with save_best_only: true, since a value to compare is "
-                f"known after an epoch only, received {self.save_freq}"
+            raise Fault(
+                "save_freq",
+                f"expected epoch with save_best_only: true, received {self.save_freq}; a value to "
+                "compare is known after an epoch only",
             )
         return self
 
 
-class HeadFirst(Section):
+class HeadFirst(Switchable):
     """Before anything behind the cut of a pretrained network moves, the head learns alone, on
     frozen features: the large gradients of a new head would spoil what the network knows."""
 
@@ -364,20 +439,13 @@ class Training(Section):
     features: str = "pooled"
     """Which entry of `features` it is trained on."""
     head: Head = Head()
-    loss: Literal[
-        "auto",
-        "binary_crossentropy",
-        "categorical_crossentropy",
-        "sparse_categorical_crossentropy",
-        "mean_squared_error",
-        "mean_absolute_error",
-    ] = "auto"
+    loss: Annotated[str, _one_of("loss", ["auto", *LOSSES])] = "auto"
     """auto: what fits the task and the encoder. Numbers are scaled to mean 0 and deviation 1 for
     training, so their losses are in units of that."""
-    metrics: (
-        Literal["auto"]
-        | Annotated[list[Annotated[str, _one_of("metric", METRICS)]], Field(min_length=1)]
-    ) = "auto"
+    metrics: Annotated[
+        Literal["auto"] | Annotated[list[str], Field(min_length=1)],
+        _expects(f"auto, or a list of some of {', '.join(METRICS)}"),
+    ] = "auto"
     """Shown for every epoch; auto: the first that fits the task."""
     regularization: Regularization = Regularization()
     optimizer: Optimizer = Optimizer()
@@ -386,7 +454,10 @@ class Training(Section):
     epochs: Count = 30
     head_first: HeadFirst | None = HeadFirst()
     """For strategies partial and full."""
-    class_weight: Literal["none", "balanced"] | dict[str, Positive] = "none"
+    class_weight: Annotated[
+        Literal["none", "balanced"] | dict[str, Positive],
+        _expects("none, balanced, or a number above 0 for each class (one like 1 or no in quotes)"),
+    ] = "none"
     """How much the images of each class count; balanced: all classes together the same."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
     early_stopping: EarlyStopping | None = EarlyStopping()
@@ -396,23 +467,34 @@ class Training(Section):
     """Each epoch shows one of the original and the variants of every image."""
     seed: Seed = 0
 
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_exist(cls, metrics: str | list[str]) -> str | list[str]:
+        for metric in metrics if isinstance(metrics, list) else []:
+            if metric not in METRICS:
+                raise ValueError(unknown_name("metric", metric, METRICS))
+        return metrics
+
     @model_validator(mode="after")
     def _rates_fit(self) -> "Training":
         scheduled = self.schedule.name != "constant" or self.schedule.warmup_epochs > 0
         if scheduled and self.optimizer.decay:
-            raise ValueError(
-                "expected optimizer.decay: null with a schedule or warm-up, received "
-                f"{self.optimizer.decay}; only one of them can set the rate"
+            raise Fault(
+                "optimizer.decay",
+                f"expected null with a schedule or warm-up, received {self.optimizer.decay}; only "
+                "one of them can set the rate",
             )
         if self.reduce_on_plateau and (scheduled or self.optimizer.decay):
-            raise ValueError(
-                "expected reduce_on_plateau: null with a schedule, warm-up or decay, received one "
-                "that would fight with it; only one of them can set the rate"
+            raise Fault(
+                "reduce_on_plateau",
+                "expected null with a schedule, warm-up or decay, received one that would fight "
+                "with it; only one of them can set the rate",
             )
         if self.schedule.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"expected schedule.warmup_epochs below epochs={self.epochs}, received "
-                f"{self.schedule.warmup_epochs}"
+            raise Fault(
+                "schedule.warmup_epochs",
+                f"expected fewer than epochs, {self.epochs}, received "
+                f"{self.schedule.warmup_epochs:g}; shorten the warm-up, or raise epochs",
             )
         return self
 
@@ -420,27 +502,52 @@ class Training(Section):
         """The loss and last activation for a task and an encoder.
 
         Raises:
-            ValueError: Something does not fit the task; names its key and what would.
+            Fault: Something does not fit the task; names its key and what would.
         """
         fits = TASKS[task].fits[encoder]
         where = f"task {task}" + (f" and encoder {encoder}" if encoder != "none" else "")
         of_loss = [fit for fit in fits if self.loss in ("auto", fit.loss)]
         if not of_loss:
-            raise ValueError(f"loss: {_expected([fit.loss for fit in fits], where, self.loss)}")
+            raise _misfit("loss", [fit.loss for fit in fits], where, self.loss)
         wanted = self.head.activation
         fitting = [fit for fit in of_loss if wanted in ("auto", fit.activation)]
         if not fitting:
+            where += f" and loss {self.loss}" if self.loss != "auto" else ""
             activations = list(dict.fromkeys(fit.activation for fit in of_loss))
-            raise ValueError(f"head.activation: {_expected(activations, where, wanted)}")
+            raise _misfit("head.activation", activations, where, wanted)
         self._check_metrics(task)
-        self._check_weights(task)
+        if self.class_weight != "none" and task in ("multilabel", "regression"):
+            raise Fault(
+                "class_weight",
+                f"expected none with task {task}, received {shown(self.class_weight)}; it is for "
+                "binary and multiclass",
+            )
         if self.label_smoothing and fitting[0].loss in UNSMOOTHED:
             remedy = "" if task == "regression" else "; set encode.encoder: onehot"
-            raise ValueError(
-                f"label_smoothing: expected 0 with loss {fitting[0].loss}, received "
-                f"{self.label_smoothing}{remedy}"
+            raise Fault(
+                "label_smoothing",
+                f"expected 0 with loss {fitting[0].loss}, received {self.label_smoothing}{remedy}",
             )
         return fitting[0]
+
+    def check_classes(self, classes: list[str]) -> None:
+        """Whether `class_weight`, where it holds numbers, has one for each class.
+
+        Raises:
+            Fault: It names a class that there is not, or leaves one out.
+        """
+        if not isinstance(self.class_weight, dict):
+            return
+        for name in self.class_weight:
+            if name not in classes:
+                raise Fault("class_weight", unknown_name("class", name, classes))
+        for name in classes:
+            if name not in self.class_weight:
+                received = shown(self.class_weight)
+                raise Fault(
+                    "class_weight",
+                    f"expected a number for each class, received {received}; add {name!r}",
+                )
 
     def metric_names(self, task: str) -> list[str]:
         """The metrics that are shown for every epoch."""
@@ -450,21 +557,19 @@ class Training(Section):
         known = TASKS[task].metrics
         for metric in self.metric_names(task):
             if metric not in known:
-                raise ValueError(f"metrics: {_expected(list(known), f'task {task}', metric)}")
-        shown = ["loss", *self.metric_names(task)]
-        monitors = [*(f"val_{name}" for name in shown), *shown]
+                raise _misfit("metrics", list(known), f"task {task}", metric)
+        monitors = [prefix + name for prefix in ("val_", "") for name in ("loss", *known)]
         for name in CALLBACKS:
-            callback = getattr(self, name)
-            if callback is not None and callback.monitor not in monitors:
-                what = unknown_name("value", callback.monitor, monitors)
-                raise ValueError(f"{name}.monitor: {what}; others must stand in metrics")
-
-    def _check_weights(self, task: str) -> None:
-        if self.class_weight != "none" and task in ("multilabel", "regression"):
-            raise ValueError(
-                f"class_weight: expected none with task {task}, received {self.class_weight}; "
-                "it is for binary and multiclass"
-            )
+            if (callback := getattr(self, name)) is None:
+                continue
+            monitor, metric = callback.monitor, callback.monitor.removeprefix("val_")
+            if monitor not in monitors:
+                raise Fault(f"{name}.monitor", unknown_name("value", monitor, monitors))
+            if metric not in ("loss", *self.metric_names(task)):
+                raise Fault(
+                    f"{name}.monitor",
+                    f"expected loss or one of metrics, received {monitor}; add {metric} to metrics",
+                )
 
 
 CALLBACKS = ("early_stopping", "reduce_on_plateau", "checkpoint")
@@ -472,14 +577,15 @@ UNSMOOTHED = ("sparse_categorical_crossentropy", "mean_squared_error", "mean_abs
 """Losses without soft targets."""
 
 
-def _expected(valid: list[str], where: str, received: str) -> str:
-    return f"expected {' or '.join(['auto', *valid])} with {where}, received {received}"
+def _misfit(key: str, valid: list[str], where: str, received: str) -> Fault:
+    names = " or ".join(["auto", *valid])
+    return Fault(key, f"expected {names} with {where}, received {received}")
 
 
 class KFold(Section):
     """How candidates are compared over the folds."""
 
-    metric: Literal["auto"] | Annotated[str, _one_of("metric", METRICS)] = "auto"
+    metric: Annotated[str, _one_of("metric", ["auto", *METRICS])] = "auto"
     """auto: the first of the task: accuracy, macro_f1 (multilabel) or rmse (regression)."""
     rule: Literal["best", "one_standard_error"] = "best"
     """best: the best mean; one_standard_error: of those whose mean is at most one standard error
@@ -526,10 +632,10 @@ class Params(Section):
     encode: Encode
     split: Split
     augment: Augment
-    backbones: dict[Name, Backbone]
-    features: dict[Name, Features]
+    backbones: Annotated[dict[Name, Backbone], Field(min_length=1)]
+    features: Annotated[dict[Name, Features], Field(min_length=1)]
     training: Training
-    candidates: dict[Name, dict[str, Any]]
+    candidates: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     kfold: KFold
     finetune: Finetune
     evaluate: Evaluate
@@ -540,44 +646,49 @@ class Params(Section):
     def _names_exist(self) -> "Params":
         for name, features in self.features.items():
             _check_name(f"features.{name}.backbone", features.backbone, self.backbones)
-        if not self.candidates:
-            raise ValueError("candidates: expected at least one, received none; add `plain: {}`")
-        overrides = self.overrides
-        for name in overrides:
-            _check_name(f"candidates.{name}.features", self.candidate(name).features, self.features)
-        _check_name("finetune.candidate", self.finetune.candidate, ["choice", *overrides])
+        for name in self.overrides:
+            if name == "choice":
+                raise Fault(
+                    "candidates.choice",
+                    "expected another name, received 'choice', which finetune.candidate takes for "
+                    "the chosen one; rename it",
+                )
+            features = self.candidate(name).features
+            if features not in self.features:
+                what = unknown_name("name", features, self.features)
+                raise self.locate(name, Fault("features", what))
+        _check_name("finetune.candidate", self.finetune.candidate, ["choice", *self.overrides])
         return self
 
     @model_validator(mode="after")
     def _tasks_fit(self) -> "Params":
-        encoder, named = self.encode.encoder, self.encode.task
-        tasks = (
-            [named]
-            if named != "auto"
-            else [task for task in TASKS if encoder == "auto" or encoder in TASKS[task].fits]
-        )
-        faults = []
-        for task in tasks:
-            try:
-                self.check_task(task)
-            except ValueError as fault:
-                faults.append(fault)
-        if len(faults) == len(tasks):
-            raise faults[0]
-        return self
+        """With task auto, some task must fit; which one it is, only the labels tell."""
+        if self.encode.task != "auto":
+            self.check_task(self.encode.task)
+            return self
+        encoder, faults = self.encode.encoder, []
+        for task in TASKS:
+            if encoder in ("auto", *TASKS[task].fits):
+                try:
+                    self.check_task(task)
+                    return self
+                except Fault as fault:
+                    faults.append(fault)
+        raise Fault(faults[0].key, f"{faults[0].message}; and no other task fits the params")
 
     @cached_property
     def overrides(self) -> dict[str, dict[str, Any]]:
         """The overrides of every candidate, each grid and random search written out.
 
         Raises:
-            ValueError: A grid or search is wrong; names `candidates.<name>.<key>`.
+            Fault: A grid or search is wrong; names `candidates.<name>.<key>`.
         """
         expanded = {}
         for name, entry in self.candidates.items():
             for one, overrides in expand(name, entry).items():
                 if one in expanded:
-                    raise ValueError(f"candidates.{one}: expected each name once; rename it")
+                    message = f"expected each name once, received it of {name} too; rename it"
+                    raise Fault(f"candidates.{one}", message)
                 expanded[one] = overrides
         return expanded
 
@@ -585,16 +696,14 @@ class Params(Section):
         """The encoder for a task.
 
         Raises:
-            ValueError: The one that params name does not fit it.
+            Fault: The one that params name does not fit it.
         """
         known = list(TASKS[task].fits)
         if self.encode.encoder == "auto":
             return known[0]
         if self.encode.encoder not in known:
             fitting = [one for one in known if one != "none"]
-            raise ValueError(
-                f"encode.encoder: {_expected(fitting, f'task {task}', self.encode.encoder)}"
-            )
+            raise _misfit("encode.encoder", fitting, f"task {task}", self.encode.encoder)
         return self.encode.encoder
 
     def metric(self, task: str) -> str:
@@ -605,24 +714,37 @@ class Params(Section):
         """Whether all that is set fits a task.
 
         Raises:
-            ValueError: Something does not; names its key and what would.
+            Fault: Something does not; names its key and what would.
         """
         encoder = self.encoder(task)
         for name in self.overrides:
+            training = self.candidate(name)
             try:
-                self.candidate(name).fit(task, encoder)
-            except ValueError as fault:
-                raise ValueError(f"candidates.{name}.{fault}") from None
-        if self.metric(task) not in TASKS[task].metrics:
-            known = list(TASKS[task].metrics)
-            raise ValueError(f"kfold.metric: {_expected(known, f'task {task}', self.kfold.metric)}")
+                training.fit(task, encoder)
+            except Fault as fault:
+                raise self.locate(name, fault) from None
+        known = TASKS[task].metrics
+        if self.metric(task) not in known:
+            raise _misfit("kfold.metric", list(known), f"task {task}", self.kfold.metric)
+
+    def check_classes(self, classes: list[str]) -> None:
+        """Whether the class weights of every candidate fit the classes.
+
+        Raises:
+            Fault: They do not; names the key.
+        """
+        for name in self.overrides:
+            try:
+                self.candidate(name).check_classes(classes)
+            except Fault as fault:
+                raise self.locate(name, fault) from None
 
     def candidate(self, name: str) -> Training:
         """The training params of one candidate: the section `training` with its overrides.
 
         Raises:
             InputError: There is no such candidate.
-            ValueError: An override is unknown or wrong; names `candidates.<name>.<key>`.
+            Fault: An override is unknown or wrong; names its key.
         """
         if name not in self.overrides:
             raise InputError(unknown_name("candidate", name, self.overrides))
@@ -630,7 +752,16 @@ class Params(Section):
         try:
             return Training.model_validate(merged)
         except ValidationError as error:
-            raise ValueError(_first_fault(error, Training, f"candidates.{name}.")) from None
+            raise self.locate(name, first_fault(error)) from None
+
+    def locate(self, name: str, fault: Fault) -> Fault:
+        """A fault of a candidate's training, with the key under which the file sets that knob."""
+        for entry, written in self.candidates.items():
+            key = where_set(fault.key, entry, written) if name in expand(entry, written) else None
+            if key is not None:
+                return Fault(key, fault.message)
+        candidate = f" (in candidate {name})" if self.overrides[name] else ""
+        return Fault(f"training.{fault.key}", fault.message + candidate)
 
 
 def load_params(path: str | Path) -> Params:
@@ -641,24 +772,14 @@ def load_params(path: str | Path) -> Params:
             key, what was expected, what was received and the nearest valid name.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: expected the params here, found none; run from the project's folder"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise InputError(f"{path}: expected YAML, received something else{line}") from None
-    try:
-        return Params.model_validate(values)
+        return Params.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise InputError(f"{path}: {_first_fault(error, Params)}") from None
+        raise InputError(f"{path}: {first_fault(error)}") from None
 
 
-def _check_name(key: str, received: str, valid: Any) -> None:
+def _check_name(key: str, received: str, valid: Iterable[str]) -> None:
     if received not in valid:
-        raise ValueError(f"{key}: {unknown_name('name', received, valid)}")
+        raise Fault(key, unknown_name("name", received, valid))
 
 
 def _merge(base: dict, overrides: dict) -> dict:
@@ -668,54 +789,3 @@ def _merge(base: dict, overrides: dict) -> dict:
         nested = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _merge(base[key], value) if nested else value
     return merged
-
-
-def _first_fault(error: ValidationError, model: type[Section], prefix: str = "") -> str:
-    """The first fault of a pydantic error, in the words of this project."""
-    faults = error.errors(include_url=False)
-    # A mistyped key is also a missing key; the mistyped one tells the user more.
-    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
-    section, steps = _locate(model, fault["loc"])
-    key = prefix + ".".join(str(step) for step in steps)
-    if fault["type"] == "extra_forbidden":
-        return f"{key}: {unknown_name('key', steps[-1], section.model_fields)}"
-    if fault["type"] == "missing":
-        return f"{key}: expected a value, found none; add the key"
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "value_error":
-        return f"{key}: {message}" if key and not key.endswith(".") else f"{key}{message}"
-    expected = message.replace("Input should be ", "").replace("valid tuple", "list")
-    return f"{key}: expected {expected}, received {fault['input']!r}"
-
-
-def _locate(model: type[Section], location: tuple) -> tuple[type[Section], list]:
-    """The section that a location of a pydantic error lies in, and the keys that lead there.
-
-    What pydantic adds to the location (the tag of a union's branch) is left out.
-    """
-    section, annotation, steps = model, model, []
-    for step in location:
-        if section_here := _section_in(annotation):
-            section = section_here
-        if annotation is model or section_here or _is_container(annotation):
-            steps.append(step)
-        in_container = _is_container(annotation)
-        if in_container:
-            annotation = typing.get_args(annotation)[-1]
-        else:
-            field = section.model_fields.get(step)
-            annotation = field.annotation if field else None
-    return section, steps
-
-
-def _is_container(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (dict, list, tuple)
-
-
-def _section_in(annotation: Any) -> type[Section] | None:
-    """The section class of an annotation `Section` or `Section | None`, if it is one."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    if isinstance(annotation, types.UnionType):
-        return next(filter(None, map(_section_in, typing.get_args(annotation))), None)
-    return None

@@ -46,7 +46,7 @@ def learning_rates(training: Training, factor: float, steps_per_epoch: int) -> n
         rest = _half_cosine(1, schedule.final_factor, steps / max(len(steps), 1))
     else:
         rest = 1 / (1 + (training.optimizer.decay or 0) * steps)
-    return highest * np.concatenate([rising, rest])
+    return highest * np.concatenate([rising, rest])[:total]
 
 
 def _half_cosine(start: float, end: float, place: np.ndarray) -> np.ndarray:

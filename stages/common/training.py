@@ -142,6 +142,7 @@ class Trainer:
             tf.TensorSpec((None,), tf.float32),
         ]
         self._train = tf.function(self._steps, batches)
+        self._judge = tf.function(self._judged, [shown, tf.TensorSpec((None, columns), tf.float32)])
 
     def fit(
         self,
@@ -283,12 +284,24 @@ class Trainer:
         return losses.stack(), outputs.stack()
 
     def _watch(self, examples: Examples, images: np.ndarray) -> dict[str, float]:
-        outputs = predict(self.infer, self._rows, images, batch_size=_WATCHED_AT_ONCE)
-        loss = float(self._loss(examples.targets[images], outputs)) + sum(
-            float(one) for one in self.model.losses
-        )
-        logs = {"loss": loss, **self._metrics(examples, images, outputs)}
+        outputs, loss = [], 0.0
+        for start in range(0, len(images), _WATCHED_AT_ONCE):
+            batch = images[start : start + _WATCHED_AT_ONCE]
+            targets = examples.targets[batch].astype(np.float32)
+            output, mean = self._judge(self._rows.take(batch), targets)
+            outputs.append(output.numpy())
+            loss += float(mean) * len(batch) / len(images)
+        logs = {"loss": loss, **self._metrics(examples, images, np.concatenate(outputs))}
         return {f"val_{name}": value for name, value in logs.items()}
+
+    def _judged(self, rows: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The outputs for one batch and their loss, at inference.
+
+        In one graph with the last activation, Keras takes the loss from the logits, as in training;
+        from the probabilities alone it would end at 16, however wrong they are.
+        """
+        output = self.model(rows, training=False)
+        return output, tf.add_n([self._loss(targets, output), *self.model.losses])
 
     def _metrics(
         self, examples: Examples, images: np.ndarray, outputs: np.ndarray

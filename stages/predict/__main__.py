@@ -78,7 +78,7 @@ def _find(given: Sequence[str]) -> tuple[Iterator[str | Unreadable], int | None]
     piped = "-" in given or (not given and not sys.stdin.isatty())
     named = [one for one in given if one != "-"]
     lines = read_lines(sys.stdin.buffer) if piped else iter(())
-    found = find_photos(itertools.chain(named, lines))
+    found, count = find_photos(itertools.chain(named, lines)), None
     if not piped:
         known = list(found)
         found, count = iter(known), len(known)
@@ -88,7 +88,7 @@ def _find(given: Sequence[str]) -> tuple[Iterator[str | Unreadable], int | None]
             f"expected at least one photo, found none in {_what(given, piped)}; give photos, "
             "folders, or paths on standard input; see --help"
         )
-    return itertools.chain([first], found), None if piped else count
+    return itertools.chain([first], found), count
 
 
 def _what(given: Sequence[str], piped: bool) -> str:

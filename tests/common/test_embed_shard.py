@@ -6,11 +6,11 @@ import pytest
 
 from stages.common import keras_files
 from stages.common.backbones import build
+from stages.common.embed_shard import embed_shard, open_network
 from stages.common.frozen import export
 from stages.common.networks import frozen_part
 from stages.common.params import Features
 from stages.common.pixels import rescaled
-from stages.common.embed_shard import embed_shard, open_network
 
 
 def photos(count: int, size: int) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_onnx_gives_what_keras_gives_up_to_a_partial_cut(name, cut, tmp_path):
 def test_the_keras_file_gives_what_keras_gives_and_the_same_bytes_in_any_shard(
     tmp_path, monkeypatch
 ):
-    # The number of threads can be set in a new process alone; tests/embed/test_embed.py has one.
+    # The number of threads can be set in a new process alone; tests/test_embed.py has one.
     monkeypatch.setattr("stages.common.determinism.make_deterministic", lambda threads, seed: None)
     model, images = small_frozen_part(), photos(count=9, size=8)
     keras_files.save(model, tmp_path / "part.keras")

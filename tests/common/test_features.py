@@ -6,15 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.common.features import Rows, open_images, open_rows
-from stages.common.params import Features
+from stages.common.features import (
+    Rows,
+    feature_shards,
+    image_shards,
+    open_images,
+    open_rows,
+    variant_names,
+)
 from stages.common.pixels import rescaled
 
 
-def write_shards(folder: Path, **parts: np.ndarray) -> None:
+def write_shards(folder: Path, **parts: np.ndarray) -> dict[str, Path]:
     folder.mkdir(parents=True)
     for name, array in parts.items():
         np.save(folder / f"{name}.npy", array)
+    return {f"{name}.npy": folder / f"{name}.npy" for name in parts}
 
 
 def manifest() -> pd.DataFrame:
@@ -32,20 +39,23 @@ def manifest() -> pd.DataFrame:
 ONE, TWO = np.array([3, 4, 1]), np.array([2, 0])
 
 
-def test_rows_come_from_their_shard_row_and_variant(tmp_path):
-    # Each value says which image (tens) and which variant (units) it belongs to.
-    for variant in range(3):
+def numbered_rows(folder: Path, variants: int = 3) -> Rows:
+    """Return rows whose values say which image (tens) and which variant (units) they are of."""
+    shards = [
         write_shards(
-            tmp_path / str(variant),
+            folder / str(variant),
             one=(10 * ONE + variant)[:, None].astype("float32"),
             two=(10 * TWO + variant)[:, None].astype("float32"),
         )
-    table = manifest()
-    folders = [tmp_path / str(variant) for variant in range(3)]
-    rows = Rows(folders, table["part"].to_numpy(), table["row"].to_numpy())
+        for variant in range(variants)
+    ]
+    return open_rows(shards, manifest())
 
+
+def test_rows_come_from_their_shard_row_and_variant(tmp_path):
+    rows = numbered_rows(tmp_path)
     assert rows.variants == 3
-    assert rows.shape == (1,)
+    assert (rows.shape, rows.dtype) == ((1,), np.float32)
     assert rows.take(np.arange(5)).tolist() == [[0], [10], [20], [30], [40]]
     assert rows.take(np.array([4, 1, 1])).tolist() == [[40], [10], [10]]
     assert rows.take(np.array([0, 3]), 2).tolist() == [[2], [32]]
@@ -54,13 +64,24 @@ def test_rows_come_from_their_shard_row_and_variant(tmp_path):
     assert mixed.dtype == np.float32
 
 
+def test_no_images_are_no_rows(tmp_path):
+    assert numbered_rows(tmp_path).take(np.array([], dtype=int)).shape == (0, 1)
+
+
+def test_every_shard_of_every_variant_is_listed_once(tmp_path):
+    files = numbered_rows(tmp_path, variants=2).files
+    names = [path.relative_to(tmp_path).as_posix() for path in files]
+    assert sorted(names) == ["0/one.npy", "0/two.npy", "1/one.npy", "1/two.npy"]
+
+
 @pytest.mark.parametrize("rescale", [1 / 255, 0.01, 3.0, 1.0])
 def test_a_factor_on_the_variants_is_undone_for_every_value(tmp_path, rescale):
     original = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    write_shards(tmp_path / "original", one=original)
-    write_shards(tmp_path / "variant", one=rescaled(original[:, ::-1], rescale))
-    folders = [tmp_path / "original", tmp_path / "variant"]
-    rows = Rows(folders, np.array(["one.npy"]), np.array([0]), rescale)
+    shards = [
+        write_shards(tmp_path / "original", one=original),
+        write_shards(tmp_path / "variant", one=rescaled(original[:, ::-1], rescale)),
+    ]
+    rows = Rows(shards, np.array(["one.npy"]), np.array([0]), rescale)
 
     taken = rows.take(np.array([0, 0]), np.array([0, 1]))
     assert taken.dtype == np.uint8
@@ -75,9 +96,15 @@ def test_images_alone_are_opened_without_variants(tmp_path, monkeypatch):
     assert rows.take(np.arange(5)).ravel().tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_frozen_part_is_read_from_its_features_whatever_the_factor_on_images(
-    tmp_path, monkeypatch
-):
+def test_variants_are_the_folders_in_the_order_of_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("v2", "v1", "v3"):
+        Path("data/augmented", name).mkdir(parents=True)
+    Path("data/augmented/README.md").write_text("not a variant")
+    assert variant_names() == ["v1", "v2", "v3"]
+
+
+def test_the_features_of_an_entry_are_its_originals_and_then_its_variants(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for variant, offset in [("original", 0.25), ("v1", 100.25), ("v2", 200.25)]:
         write_shards(
@@ -87,19 +114,18 @@ def test_a_frozen_part_is_read_from_its_features_whatever_the_factor_on_images(
         )
     for variant in ("v1", "v2"):
         Path("data/augmented", variant).mkdir(parents=True)
-    features = Features(backbone="any", strategy="head")
 
-    rows = open_rows("pooled", features, manifest(), augmented=True, rescale=1 / 255)
+    rows = open_rows(feature_shards("pooled", augmented=True), manifest())
     assert rows.variants == 3
     taken = rows.take(np.array([1, 1, 4]), np.array([0, 1, 2]))
     assert taken.ravel().tolist() == [1.25, 101.25, 204.25]
 
-    plain = open_rows("pooled", features, manifest(), augmented=False, rescale=1 / 255)
+    plain = open_rows(feature_shards("pooled", augmented=False), manifest())
     assert plain.variants == 1
     assert plain.take(np.array([4])).ravel().tolist() == [4.25]
 
 
-def test_the_full_strategy_reads_images_and_variants_as_a_network_wants_them(tmp_path, monkeypatch):
+def test_images_and_variants_are_read_as_a_network_wants_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one, two = (array[:, None, None, None].astype(np.uint8) for array in (ONE, TWO))
     write_shards(Path("data/images"), one=one, two=two)
@@ -109,10 +135,10 @@ def test_the_full_strategy_reads_images_and_variants_as_a_network_wants_them(tmp
         one=rescaled(one + 100, rescale),
         two=rescaled(two + 100, rescale),
     )
-    features = Features(backbone="any", strategy="full")
 
-    rows = open_rows("raw", features, manifest(), augmented=True, rescale=rescale)
+    rows = open_rows(image_shards(augmented=True), manifest(), rescale)
     taken = rows.take(np.array([0, 3, 4]), np.array([0, 1, 0]))
     assert rows.shape == (1, 1, 1)
     assert taken.dtype == np.uint8
     assert taken.ravel().tolist() == [0, 103, 4]
+    assert open_rows(image_shards(augmented=False), manifest()).variants == 1

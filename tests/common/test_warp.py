@@ -64,8 +64,8 @@ def test_a_warp_is_that_of_scipy(fill_mode, transform, height, width, pattern):
     expected = [
         ndimage.affine_transform(
             image[..., channel].astype(float),
-            matrix[:2, :2],
-            matrix[:2, 2],
+            matrix[:, :2],
+            matrix[:, 2],
             order=1,
             mode=SCIPY_MODES[fill_mode],
             cval=90,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.common.photos import pixel_digest
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.duplicates import fingerprint
-from stages.common.photos import pixel_digest
 from stages.ingest.sources import find_sources
 
 

@@ -1,0 +1,38 @@
+"""Heat maps over photos, by what is seen where."""
+
+import numpy as np
+import pytest
+
+from stages.common.overlays import overlay
+
+
+def halves(photo: np.ndarray, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The photo and the photo under its heat, as float values."""
+    pair = np.asarray(overlay(photo, heat)).astype(float)
+    return pair[:, : pair.shape[1] // 2], pair[:, pair.shape[1] // 2 :]
+
+
+def test_the_photo_stands_beside_itself_under_the_heat():
+    photo = np.full((20, 30, 3), (10, 60, 200), np.uint8)
+    heat = np.zeros((2, 3))
+    heat[1, 2] = 7.0
+    left, right = halves(photo, heat)
+    assert left.shape == right.shape == (192, 288, 3)
+    assert (left == (10, 60, 200)).all()
+    assert (right[:48, :96] == left[:48, :96]).all()
+    # The hottest place shows the brightest colour of inferno at 60 %.
+    brightest = 0.6 * np.array([252, 255, 164]) + 0.4 * np.array([10, 60, 200])
+    np.testing.assert_allclose(right[-1, -1], brightest, atol=2)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_how_hot_it_is_in_all_changes_nothing(scale):
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    heat = np.random.default_rng(1).random((4, 4))
+    np.testing.assert_allclose(halves(photo, scale * heat), halves(photo, heat), atol=1)
+
+
+def test_a_map_that_is_zero_everywhere_leaves_the_photo():
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 1), np.uint8)
+    left, right = halves(photo, np.zeros((4, 4)))
+    np.testing.assert_array_equal(left, right)
