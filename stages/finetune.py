@@ -42,22 +42,31 @@ def main(params: Params) -> None:
     plan = make_plan(params, name, dataset)
     make_deterministic(params.tensorflow.threads, seed=params.training.seed)
     candidate = Candidate(params, name, dataset, plan, with_backbone=True)
-    phases = _planned(candidate, len(dataset.side("train")))
-    _announce(name, plan, phases, len(dataset.side("validation")))
-    history = _train(params, name, plan, candidate, dataset)
+    train, watched = dataset.side("train"), dataset.side("validation")
+    if params.finetune.with_validation:
+        train, watched = np.sort(np.concatenate([train, watched])), None
+    phases = _planned(candidate, len(train))
+    _announce(name, plan, phases, watched)
+    history = _train(params, name, plan, candidate, train, watched)
     _save(candidate, dataset)
     metric = candidate.training.metric_names(dataset.task)[0]
     _report(name, plan, candidate, history, phases, metric)
 
 
 def _train(
-    params: Params, name: str, plan: Plan, candidate: Candidate, dataset: Dataset
+    params: Params,
+    name: str,
+    plan: Plan,
+    candidate: Candidate,
+    train: np.ndarray,
+    watched: np.ndarray | None,
 ) -> pd.DataFrame:
     """Train, going on after the last finished epoch of a killed run of the same training."""
     facts = [
         plan.identity(),
         params.candidate(name).model_dump_json(exclude={"features"}),
         params.tensorflow.model_dump_json(),
+        str(watched is None),
         code_digest("stages.finetune"),
     ]
     identity = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
@@ -73,9 +82,7 @@ def _train(
             progress.set_postfix({key: f"{value:.4g}" for key, value in logs.items()})
             progress.update()
 
-        history = candidate.fit(
-            dataset.side("train"), dataset.side("validation"), state, kept, show
-        )
+        history = candidate.fit(train, watched, state, kept, show)
     publish(
         ((file, file.relative_to(kept)) for file in sorted(kept.rglob("*")) if file.is_file()),
         CHECKPOINTS,
@@ -123,7 +130,7 @@ def _planned(candidate: Candidate, images: int) -> list[dict]:
     ]
 
 
-def _announce(name: str, plan: Plan, phases: list[dict], watched: int) -> None:
+def _announce(name: str, plan: Plan, phases: list[dict], watched: np.ndarray | None) -> None:
     cut = f" behind {plan.features.cut}" if plan.features.cut else ""
     log(f"finetune: candidate {name}, strategy {plan.features.strategy}{cut}")
     if plan.why:
@@ -134,7 +141,8 @@ def _announce(name: str, plan: Plan, phases: list[dict], watched: int) -> None:
             f"finetune: {what[phase['phase']]} on {phase['images']:,} images in batches of "
             f"{phase['batch_size']} for {phase['epochs_planned']} epochs: "
             f"{phase['iterations_per_epoch']} iterations an epoch, "
-            f"{phase['iterations_planned']} in all; watching {watched:,} images"
+            f"{phase['iterations_planned']} in all; watching "
+            f"{0 if watched is None else len(watched):,} images"
         )
 
 
@@ -186,7 +194,8 @@ def _draw(history: pd.DataFrame, metric: str) -> None:
     joints = np.flatnonzero(history["phase"] != history["phase"].shift())[1:]
     for axes, name in zip(panels, ["loss", metric], strict=True):
         axes.plot(history["epoch"], history[name], color=BLUE, label="train")
-        axes.plot(history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation")
+        if f"val_{name}" in history:
+            axes.plot(history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation")
         for joint in joints:
             axes.axvline(history["epoch"][joint] - 0.5, color="black", linewidth=0.8, linestyle=":")
         axes.set(xlabel="epoch", ylabel=name)

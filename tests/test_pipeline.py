@@ -169,6 +169,18 @@ def test_a_killed_training_goes_on_after_its_last_epoch(finished: Project):
     finished.set(training__epochs=8, training__early_stopping={})
 
 
+def test_training_with_the_validation_images_watches_none(finished: Project):
+    finished.repro()
+    finished.set(finetune__with_validation=True)
+    assert "watching 0 images" in finished.repro()
+    splits = pd.read_csv(finished.path("data/splits.csv"))
+    facts = json.loads(finished.path("reports/finetune/summary.json").read_text())
+    assert facts["train_images"] == (splits["split"] != "test").sum()
+    history = pd.read_csv(finished.path("reports/finetune/history.csv"))
+    assert "loss" in history and "val_loss" not in history
+    finished.set(finetune__with_validation=False)
+
+
 WRONG_PARAMS = {
     "mistyped": ({"ingest__sise": 3}, "did you mean 'size'"),
     "backbone": ({"backbones__lite0__network": "EfficientNetLite9"}, "'EfficientNetLite0'"),

@@ -599,6 +599,9 @@ class Finetune(Section):
 
     candidate: str = "choice"
     """choice: what `kfold` chose; or the name of a candidate."""
+    with_validation: bool = False
+    """Train on the validation images too. Then nothing is watched, so callbacks that watch them
+    are left out: for candidates whose epochs or schedule end the training."""
 
 
 class Evaluate(Section):

@@ -14,7 +14,7 @@ import numpy as np
 from stages.common.callbacks import Idle, build_callbacks, replay
 from stages.common.encoding import to_predictions, truth
 from stages.common.errors import InputError
-from stages.common.features import Rows, predict
+from stages.common.features import Rows
 from stages.common.optimizers import build_optimizer
 from stages.common.params import Training
 from stages.common.quiet_tensorflow import keras, tf

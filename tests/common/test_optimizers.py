@@ -126,7 +126,7 @@ def adam(beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7) -> C
         ({"name": "adam", "beta_2": 0.8}, adam(beta_2=0.8)),
         ({"name": "adam", "epsilon": 0.5}, adam(epsilon=0.5)),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "rule",
 )
 def test_three_steps_are_those_of_the_formula(options, rule):
     assert_same(moved(**options), by_hand(rule))
