@@ -25,8 +25,11 @@ lint: .venv/test ## Check the code's form.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup .venv/sample ## Time every stage on the sample photos.
+bench: setup .venv/sample ## Measure on the sample photos: stages, k-fold, warp, features.
 	$(BIN)/python bench/pipeline.py
+	$(BIN)/python bench/kfold.py
+	$(BIN)/python bench/warp.py
+	$(BIN)/python bench/features.py
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
