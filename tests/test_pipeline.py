@@ -287,6 +287,7 @@ def test_experiments_from_the_queue_give_what_they_give_one_by_one(tmp_path):
         queued = project.run("dvc", "exp", "run", "--queue", "-n", f"queued-{name}", "-S", knob)
         assert queued.returncode == 0, queued.stderr
         assert project.run("git", "checkout", "-q", "params.yaml", "dvc.lock").returncode == 0
+    shutil.rmtree(project.path(".dvc/cache/runs"))  # or DVC would only restore what it knows
     done = project.run("dvc", "exp", "run", "--run-all")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = project.run("dvc", "exp", "show", "--json", "--no-pager").stdout
