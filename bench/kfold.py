@@ -86,7 +86,7 @@ def run_peer(project: Path) -> dict[str, float]:
     )
     shards = {part: np.load(project / "data/images" / part) for part in table["part"].unique()}
     images = [shards[part][int(row)] for part, row in zip(table["part"], table["row"], strict=True)]
-    codes = table["label"].astype("category").cat.codes.to_numpy()
+    codes = table["label"].astype("category").cat.codes.to_numpy(dtype="int64")
     arrays = project / "arrays.npz"
     np.savez(arrays, images=np.stack(images), codes=codes, fold=table["fold"].to_numpy())
     script = [sys.executable, str(Path(__file__).with_name("plain_keras.py")), arrays, str(EPOCHS)]

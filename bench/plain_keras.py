@@ -43,10 +43,10 @@ def main() -> None:
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(256, "relu"),
             keras.layers.Dropout(0.5),
-            keras.layers.Dense(codes.max() + 1, "softmax"),
+            keras.layers.Dense(int(codes.max()) + 1, "softmax"),
         ]
     )
-    model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(
         generator.flow(images[train], codes[train], batch_size=32),
         validation_data=(images[held_out], codes[held_out]),
