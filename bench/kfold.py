@@ -25,7 +25,7 @@ import pandas as pd
 import pipeline
 import yaml
 
-FOLDS, EPOCHS = 5, 10
+FOLDS, EPOCHS, VARIANTS = 5, 10, 1
 TIMED = ["encode", "split", "augment", "backbone", "embed", "kfold"]
 CANDIDATES = {
     "linear": {"head": {"layers": []}, "optimizer": {"learning_rate": 0.001}},
@@ -68,7 +68,10 @@ def choose(project: Path, candidates: dict) -> None:
     params = yaml.safe_load(path.read_text())
     params["split"]["folds"], params["training"]["epochs"] = FOLDS, EPOCHS
     params["candidates"] = candidates
-    params["features"] = {"whole": params["features"]["whole"]}
+    # As in the plain script, the last layer alone; and fewer variants than the params have, since
+    # ten epochs show each image only ten times.
+    params["features"] = {"whole": {"backbone": "lite0", "pooling": "avg"}}
+    params["augment"]["variants"] = VARIANTS
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
