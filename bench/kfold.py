@@ -10,7 +10,6 @@ multiplied by candidates and folds. What a further candidate costs is measured b
 more of them.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -41,12 +40,7 @@ FURTHER = {
 
 def main() -> None:
     """Time both, and print seconds, ratio and accuracies."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="a folder per class; default: the sample")
-    parser.add_argument("--size", help="height and width of the images, e.g. 160 or 128,64")
-    arguments = parser.parse_args()
+    arguments = pipeline.parse_arguments(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         pipeline.set_up(project, arguments.data, arguments.size)

@@ -23,12 +23,7 @@ STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 def main() -> None:
     """Run the stages in a fresh folder, without any cache, and print seconds and scores."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="a folder per class; default: the sample")
-    parser.add_argument("--size", help="height and width of the images, e.g. 160 or 128,64")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         set_up(project, arguments.data, arguments.size)
@@ -40,6 +35,16 @@ def main() -> None:
     total = sum(seconds.values())
     print(f"{'together':9} {total:6.1f} s")
     print(json.dumps({"seconds": round(total, 1), "stages": seconds, "test": test}))
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    """The photos and their size, for every measurement that runs stages."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="a folder per class; default: the sample")
+    parser.add_argument("--size", help="height and width of the images, e.g. 160 or 128,64")
+    return parser.parse_args()
 
 
 def set_up(project: Path, data: Path | None, size: str | None) -> None:
