@@ -21,7 +21,7 @@ from stages.common.imports import code_digest
 from stages.common.keras_files import load, save
 from stages.common.networks import layer_table
 from stages.common.params import Params
-from stages.common.paths import BACKBONES, CHECKPOINTS, CHOICE, MODEL, REPORTS
+from stages.common.paths import CHECKPOINTS, CHOICE, MODEL, REPORTS
 from stages.common.plans import Plan, make_plan
 from stages.common.quiet_tensorflow import keras
 from stages.common.shard_map import cache_folder
@@ -177,8 +177,7 @@ def _report(
     }
     write_json(facts, FOLDER / "summary.json")
     write_table(history, FOLDER / "history.csv")
-    untouched = load(BACKBONES / f"{plan.features.backbone}.keras")
-    layers = layer_table(candidate.whole, untouched, candidate.head)
+    layers = layer_table(candidate.whole, candidate.trainable_before, candidate.head)
     write_table(layers, FOLDER / "layers.csv")
     _draw(history, metric)
     log(

@@ -48,6 +48,7 @@ class Candidate:
         training: The params of the candidate.
         phases: In their order.
         whole: From the image to the predictions, or None without the backbone.
+        trainable_before: Of each layer of the backbone, whether it was trainable as it came.
         rest: From the cut to the predictions; shares the layers of `whole`.
         head: From the pooled features to the predictions; shares the layers of `rest`.
         rows: What lies at the cut for each image.
@@ -62,13 +63,14 @@ class Candidate:
         fit = training.fit(dataset.task, dataset.encoder)
         outputs = output_count(dataset.task, fit.activation, len(dataset.classes))
         if plan.features.strategy == "head" and not with_backbone:
-            self.whole = None
+            self.whole, self.trainable_before = None, {}
             self.rest = self.head = build_head(
                 self.rows.shape[0], training, fit.activation, outputs
             )
         else:
             pretrained = params.backbones[plan.features.backbone].weights != "none"
             backbone = load(BACKBONES / f"{plan.features.backbone}.keras")
+            self.trainable_before = {one.name: one.trainable for one in backbone.layers}
             self.whole, self.rest, self.head = join(
                 backbone, plan.features, pretrained, training, fit.activation, outputs
             )

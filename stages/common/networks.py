@@ -104,20 +104,19 @@ def join(
     for layer in network.layers:
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = layer not in frozen.layers and not (normalises and pretrained)
-        if layer.trainable:
-            _penalise_convolution(layer, training.regularization.convolution)
+        _penalise_convolution(layer, training.regularization.convolution)
     predictions = _add_head(network.output, training, activation, outputs)
     whole = keras.Model(network.input, predictions, name="darkroom")
     rest = split(whole, cut)[1]
     return whole, rest, rest if cut == "pooling" else split(whole, "pooling")[1]
 
 
-def layer_table(model: keras.Model, backbone: keras.Model, head: keras.Model) -> pd.DataFrame:
+def layer_table(model: keras.Model, before: dict[str, bool], head: keras.Model) -> pd.DataFrame:
     """One row for each layer, before the cut and after it.
 
     Args:
         model: The whole network.
-        backbone: As it came.
+        before: Whether each layer of the backbone was trainable as it came.
         head: What stands behind the pooling.
 
     Returns:
@@ -125,7 +124,6 @@ def layer_table(model: keras.Model, backbone: keras.Model, head: keras.Model) ->
         the network as it came (empty for a layer of the head), `trainable_head`, in phase `head`,
         and `trainable`, in the last phase.
     """
-    before = {layer.name: layer.trainable for layer in backbone.layers}
     of_head = {layer.name for layer in head.layers}
     rows = [
         {

@@ -46,6 +46,22 @@ class Plan:
         return json.dumps(facts, sort_keys=True)
 
 
+def make_plans(params: Params, dataset: Dataset) -> dict[str, Plan]:
+    """The plan of every candidate; candidates that are trained on the same rows share one.
+
+    Raises:
+        InputError: As for `make_plan`.
+    """
+    plans, made = {}, {}
+    for name in params.overrides:
+        training = params.candidate(name)
+        same = (training.features, training.augmented, training.head_first is None)
+        if same not in made:
+            made[same] = make_plan(params, name, dataset)
+        plans[name] = made[same]
+    return plans
+
+
 def make_plan(params: Params, name: str, dataset: Dataset) -> Plan:
     """Plan the training of a candidate; what its frozen part gives is computed if it is missing.
 

@@ -11,7 +11,7 @@ from stages.common.features import open_images
 from stages.common.params import Params
 from stages.common.paths import CHOICE, REPORTS
 from stages.common.pictures import save_photo
-from stages.common.plans import Plan, make_plan
+from stages.common.plans import Plan, make_plans
 from stages.common.scores import scores
 from stages.common.shard_map import Task, map_shards
 from stages.common.stage import log, run
@@ -50,7 +50,7 @@ def _score(params: Params, dataset: Dataset) -> tuple[pd.DataFrame, dict[str, np
         for repeat in range(params.split.repeats)
         for fold in range(params.split.folds)
     ]
-    plans = {name: make_plan(params, name, dataset) for name in params.overrides}
+    plans = make_plans(params, dataset)
     tasks = [_task(params, plans[name], name, repeat, fold) for name, repeat, fold in jobs]
     settings = {"predict_test": params.kfold.predict_test}
     found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit")

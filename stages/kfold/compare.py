@@ -5,6 +5,8 @@ import pandas as pd
 
 from stages.common.scores import bounds, corrected_interval, corrected_t_test
 
+_COLUMNS = ("candidate", "mean", "std", "ci95_low", "ci95_high", "p_value", "parameters")
+
 
 def summarise(folds: pd.DataFrame, metric: str, better: str, rule: str) -> pd.DataFrame:
     """One row for each candidate, in the order of the folds table.
@@ -21,22 +23,17 @@ def summarise(folds: pd.DataFrame, metric: str, better: str, rule: str) -> pd.Da
         candidate is as good as the best one (Nadeau and Bengio 2003), 1 for the best one itself;
         `parameters`; `test_mean` and `test_std` if the test images were predicted; `selected`.
     """
-    sign = 1 if better == "max" else -1
     by_name = dict(list(folds.groupby("candidate", sort=False)))
     summary = pd.DataFrame([_describe(name, table, metric) for name, table in by_name.items()])
-    # The first of equals: params list the simplest candidate first.
-    best = (sign * summary["mean"]).idxmax()
+    best = _best(summary, better)
     best_scores = by_name[summary["candidate"][best]][metric].to_numpy()
     summary["p_value"] = [
         corrected_t_test(by_name[name][metric].to_numpy() - best_scores, _ratio(by_name[name]))
         for name in summary["candidate"]
     ]
-    selected = best if rule == "best" else _simplest(summary, best, sign, len(best_scores))
+    selected = best if rule == "best" else _simplest(summary, best, len(best_scores))
     shown = [*_COLUMNS, *(name for name in ("test_mean", "test_std") if name in summary)]
     return summary[shown].assign(selected=summary.index == selected)
-
-
-_COLUMNS = ("candidate", "mean", "std", "ci95_low", "ci95_high", "p_value", "parameters")
 
 
 def reason(summary: pd.DataFrame, metric: str, better: str, rule: str) -> str:
@@ -49,7 +46,7 @@ def reason(summary: pd.DataFrame, metric: str, better: str, rule: str) -> str:
     extreme = "highest" if better == "max" else "lowest"
     if rule == "best":
         return f"{extreme} mean validation {metric} of {len(summary)} candidates: {figures}"
-    best = summary.loc[(summary["mean"] * (1 if better == "max" else -1)).idxmax(), "candidate"]
+    best = summary.loc[_best(summary, better), "candidate"]
     return (
         f"the fewest trained parameters ({chosen['parameters']:,}) of those within one standard "
         f"error of the {extreme} mean validation {metric} (that of {best}): {figures}"
@@ -58,7 +55,6 @@ def reason(summary: pd.DataFrame, metric: str, better: str, rule: str) -> str:
 
 def _describe(name: str, table: pd.DataFrame, metric: str) -> dict:
     values = table[metric].to_numpy()
-
     low, high = corrected_interval(values, _ratio(table), bounds(metric))
     row = {
         "candidate": name,
@@ -79,9 +75,15 @@ def _ratio(table: pd.DataFrame) -> float:
     return float((table["n_validation"] / table["n_train"]).mean())
 
 
-def _simplest(summary: pd.DataFrame, best: int, sign: int, folds: int) -> int:
+def _best(summary: pd.DataFrame, better: str) -> int:
+    # The first of equals: params list the simplest candidate first.
+    return summary["mean"].idxmax() if better == "max" else summary["mean"].idxmin()
+
+
+def _simplest(summary: pd.DataFrame, best: int, folds: int) -> int:
     """Breiman et al. 1984, "Classification and regression trees": of all that are at most one
     standard error behind the best, the simplest."""
     error = summary["std"][best] / np.sqrt(folds)
-    near = summary[sign * (summary["mean"][best] - summary["mean"]) <= error]
+    # No mean lies beyond the best one, so its distance tells how far behind it is.
+    near = summary[(summary["mean"][best] - summary["mean"]).abs() <= error]
     return near["parameters"].idxmin()
