@@ -4,6 +4,7 @@ Each class below is one section of the file, each field one knob, with its defau
 key, a wrong type or value, and a pair that cannot work are refused in one line.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -34,8 +35,12 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 NotNegativeCount = Annotated[int, Field(ge=0)]
+Level = Annotated[int, Field(ge=0, le=255)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+PARTS_OF_NAME = {"label", "group", "split"}
+"""What `ingest.pattern` can find."""
 
 
 def _one_of(what: str, names: list[str]) -> AfterValidator:
@@ -95,17 +100,72 @@ class Switchable(Section):
     _alternative: ClassVar[str] = "null or "
 
 
-class Table(Switchable):
-    """Which columns of a table of labels hold what; null: the one whose name says so."""
+Columns = Annotated[
+    str | Annotated[list[str], Field(min_length=1)],
+    _expects("the name of a column, or a list of names"),
+]
+
+
+class Table(Section):
+    """Which columns of a table hold what; null: those whose names say so."""
 
     path: str | None = None
     """The column of the photos' paths."""
-    label: str | None = None
+    label: Columns | None = None
+    """The column of labels; several: each is a label, and its cells (1, 0, true, no, ...) say
+    whether it applies. In a table of pixels without a header: first or last."""
+    split: str | None = None
+    """The column that says which side an image stands on: train, validation, test."""
+    group: Columns | None = None
+    """The columns of what must not be divided: a patient, a video, a lesion."""
+    pixels: str | None = None
+    """The column of all pixels of an image as text. (One column for each pixel is found.)"""
+    image_size: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
+    """Height and width of an image of pixels; null: a square."""
+
+
+class Limits(Section):
+    """What a file from strangers may ask for; what asks for more is listed and not opened."""
+
+    megapixels: Positive = 150
+    """Of one picture."""
+    file_megabytes: Positive = 500
+    """Of one file or member of an archive."""
+    archive_members: Count = 1_000_000
+    archive_gigabytes: Positive = 200
+    """Of all members of an archive together, unpacked."""
+    ratio: Annotated[float, Field(ge=1)] = 200
+    """Of the unpacked to the packed size, of an archive or member of more than a megabyte."""
+
+
+class Quality(Section):
+    """Beyond which an image is reported, and used all the same."""
+
+    dark: Fraction = 0.2
+    """Even the brighter 5 % of its pixels have at most this luma (0 black, 1 white)."""
+    bright: Fraction = 0.9
+    """Even the darker 5 % of its pixels have at least this luma."""
+    blur: NotNegative = 0.02
+    """The sharpness of its edges is at most this."""
+    information: Fraction = 0.25
+    """The entropy of its grey levels is at most this share of the largest."""
+    aspect_ratio: Annotated[float, Field(ge=1)] = 2
+    """It is so many times wider or narrower for its height than the median image."""
+    size: Annotated[float, Field(ge=1)] = 4
+    """Its sides are so many times longer or shorter than those of the median image."""
 
 
 class Ingest(Section):
-    """How a photo becomes an array."""
+    """How what lies in `data/raw` becomes labelled arrays."""
 
+    layout: Literal["auto", "folders", "table", "pixels", "names"] = "auto"
+    """What says the labels: folders, a table of paths, a table of pixels, or the files' names."""
+    class_folder: Literal["auto", "first", "last"] = "auto"
+    """Which of the folders around a photo is its class; auto: the only one that can be."""
+    pattern: str | None = None
+    """A regular expression that finds in a file's name (in its path, if it has a slash) what is
+    called (?P<label>...), (?P<group>...) or (?P<split>...); a lone group is the label."""
+    table: Table = Table()
     size: Annotated[
         tuple[Count, Count],
         Field(strict=False),
@@ -116,12 +176,62 @@ class Ingest(Section):
     color: Literal["rgb", "grayscale"] = "rgb"
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     """stretch to the size, crop what stands over, or pad with black."""
+    background: Annotated[
+        tuple[Level, Level, Level],
+        Field(strict=False),
+        _expects("three whole numbers from 0 to 255: [red, green, blue]"),
+    ] = (255, 255, 255)
+    """What transparent pixels are laid over."""
+    min_side: Count = 8
+    """A photo with a shorter side is rejected, pixels."""
     max_rejected: Fraction = 0.05
     """The run stops if a larger fraction of the files cannot be used."""
     near_duplicate: Annotated[float, Field(ge=0)] = 0.18
     """Images whose fingerprints lie at most this far apart are one group; 0: same pixels only."""
-    table: Table | None = Table()
-    """If a table in data/raw names photos, it alone says their labels; null: always the folders."""
+    conflicts: Literal["reject", "keep", "majority"] = "reject"
+    """What becomes of images with the same pixels and different labels; majority: all get the
+    label of most of them, and without a majority they are rejected."""
+    limits: Limits = Limits()
+    quality: Quality = Quality()
+    shard_images: Annotated[int, Field(ge=8)] = 32
+    """Images in a file of arrays, about. Few: an added image costs little to compute and to push;
+    many: fewer files, for data sets of millions."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_finds(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            found = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"expected a regular expression, received {pattern!r}: {error}"
+            ) from None
+        named = set(found.groupindex)
+        if not named <= PARTS_OF_NAME or (not named and found.groups != 1):
+            raise ValueError(
+                "expected (?P<label>...), (?P<group>...) or (?P<split>...), or one group in "
+                f"parentheses, which is the label; received {pattern!r}"
+            )
+        return pattern
+
+    @model_validator(mode="after")
+    def _names_have_pattern(self) -> "Ingest":
+        if self.layout == "names" and "label" not in self.pattern_parts:
+            raise Fault(
+                "pattern",
+                "expected a regular expression that finds the label with layout names, received "
+                f"{self.pattern!r}",
+            )
+        return self
+
+    @property
+    def pattern_parts(self) -> dict[str, int]:
+        """What `pattern` finds, and the number of its group in the expression."""
+        if self.pattern is None:
+            return {}
+        return dict(re.compile(self.pattern).groupindex) or {"label": 1}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -152,6 +262,14 @@ class Ratios(Section):
 class Split(Section):
     """Which image stands on which side and in which fold."""
 
+    assignment: Literal["stratified", "stable"] = "stratified"
+    """stratified: exact ratios in every class, and added images may move others; stable: by a hash
+    of each group, so that no image moves as the data grow, and ratios hold on average."""
+    given: Literal["keep", "ignore"] = "keep"
+    """What becomes of the sides that folders or a table give."""
+    leaks: Literal["train", "drop", "error"] = "train"
+    """What becomes of a group that stands on two given sides: moved to train, left out, or an
+    error."""
     ratios: Ratios = Ratios()
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds over the train and validation images together."""
