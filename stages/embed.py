@@ -8,6 +8,7 @@ from stages.common.files import publish
 from stages.common.params import Params
 from stages.common.paths import FEATURES
 from stages.common.stage import log, run
+from stages.common.variants import image_shards
 
 
 def main(params: Params) -> None:
@@ -20,8 +21,9 @@ def main(params: Params) -> None:
         if features.strategy == "full":
             log(f"embed: {name} has no frozen part, it is trained on the images themselves")
             continue
+        images = image_shards(params.augment)
         try:
-            variants = embed(name, features, params.augment.rescale)
+            variants = embed(name, features, images, params.augment.rescale)
         except InputError as error:
             raise InputError(f"features.{name}: {error}") from None
         files += [

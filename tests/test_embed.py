@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from stages.common import keras_files
+from stages.common.files import file_digest
 
 ROOT = Path(__file__).parents[1]
 PARAMS = """
@@ -43,10 +44,13 @@ def backbone_that_onnx_does_not_know() -> keras.Model:
 
 def write_project(folder: Path, backbone: keras.Model) -> None:
     random = np.random.default_rng(0)
-    for images in (folder / "data/images", folder / "data/augmented/v1"):
-        images.mkdir(parents=True)
-        for part in ("part-1.npy", "part-2.npy"):
+    digests = "variant,part,digest\n"
+    for part in ("part-1.npy", "part-2.npy"):
+        for images in (folder / "data/images", folder / "data/augmented/v1"):
+            images.mkdir(parents=True, exist_ok=True)
             np.save(images / part, random.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8))
+        digests += f"v1,{part},{file_digest(images / part)}\n"
+    (folder / "data/augmented.csv").write_text(digests)
     keras_files.save(backbone, folder / "models/backbones/odd.keras")
     (folder / "params.yaml").write_text(PARAMS)
 

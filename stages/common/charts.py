@@ -21,6 +21,7 @@ plt.rcParams.update(
         "font.size": 10,
         "axes.spines.top": False,
         "axes.spines.right": False,
+        "text.parse_math": False,  # a class may be called $x$
         "figure.constrained_layout.use": True,
     }
 )

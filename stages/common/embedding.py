@@ -1,46 +1,48 @@
 """What the frozen part of a network gives for each image and variant, computed once."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages.common.embed_shard import embed_shard
-from stages.common.features import ORIGINAL, variant_names
+from stages.common.features import ORIGINAL
 from stages.common.files import file_digest
 from stages.common.frozen import CannotExport
 from stages.common.imports import code_digest
 from stages.common.params import Features
-from stages.common.paths import AUGMENTED, BACKBONES, IMAGES
+from stages.common.paths import BACKBONES
 from stages.common.shard_map import Task, cache_folder, map_shards
 from stages.common.stage import log
 
 
 def embed(
-    name: str, features: Features, rescale: float | None, augmented: bool = True
+    name: str,
+    features: Features,
+    images: Mapping[str, Mapping[str, Path]],
+    rescale: float | None,
 ) -> dict[str, dict[str, Path]]:
     """Run the part of a network before its cut over all images and variants.
 
     Args:
         name: Of the entry of `features`, for progress.
         features: Where the network is cut; strategy `partial` or `head`.
+        images: The shards by name of the original and of each variant that is wanted.
         rescale: `augment.rescale`.
-        augmented: Whether the variants are wanted too.
 
     Returns:
-        The shards by name, in the local cache, for the original and each variant.
+        What stands for each shard of `images`, in the local cache.
 
     Raises:
         InputError: `features.layers` or `features.cut` do not fit the network.
     """
-    parts = sorted(path.name for path in IMAGES.glob("*.npy"))
     network, identity = _frozen_network(features)
     found = {}
-    for variant in [ORIGINAL, *(variant_names() if augmented else [])]:
-        source = IMAGES if variant == ORIGINAL else AUGMENTED / variant
+    for variant, shards in images.items():
         settings = {"rescale": None if variant == ORIGINAL else rescale}
-        tasks = [Task((source / part, network), (source / part, identity)) for part in parts]
+        tasks = [Task((shard, network), (shard, identity)) for shard in shards.values()]
         folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}")
         files = [folder / "features.npy" for folder in folders]
-        found[variant] = dict(zip(parts, files, strict=True))
+        found[variant] = dict(zip(shards, files, strict=True))
     return found
 
 

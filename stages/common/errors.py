@@ -12,3 +12,8 @@ class InputError(ValueError):
 def one_line(error: BaseException, limit: int = 500) -> str:
     """What an error of a library says, as part of one line, cut to `limit` characters."""
     return " ".join(str(error).split())[:limit]
+
+
+def printable(text: str) -> str:
+    """A text as a terminal can show it: names from strangers may hold what would command it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

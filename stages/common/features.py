@@ -7,20 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.paths import AUGMENTED, FEATURES, IMAGES
+from stages.common.paths import FEATURES, IMAGES
 from stages.common.pixels import unscaled
 from stages.common.shards import read_shard
 
 ORIGINAL = "original"
-
-
-def variant_names() -> list[str]:
-    """The folders of `data/augmented`, sorted.
-
-    Raises:
-        FileNotFoundError: The stage `augment` has not run.
-    """
-    return sorted(path.name for path in AUGMENTED.iterdir() if path.is_dir())
 
 
 class Rows:
@@ -114,16 +105,20 @@ Shards = list[dict[str, Path]]
 """The shards by name: of the originals first, then of each variant."""
 
 
-def image_shards(augmented: bool) -> Shards:
-    """The images and, if wanted, their variants."""
-    variants = variant_names() if augmented else []
-    return _shards([IMAGES, *(AUGMENTED / variant for variant in variants)])
+def shards_in(folder: Path) -> dict[str, Path]:
+    """The shards of a folder by name, sorted."""
+    return {path.name: path for path in sorted(folder.glob("*.npy"))}
 
 
 def feature_shards(name: str, augmented: bool) -> Shards:
-    """What `embed` wrote for an entry of `features`, with the variants if wanted."""
-    variants = variant_names() if augmented else []
-    return _shards([FEATURES / name / variant for variant in [ORIGINAL, *variants]])
+    """What `embed` wrote for an entry of `features`, with the variants if wanted.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    folders = sorted(path for path in (FEATURES / name).iterdir() if path.is_dir())
+    variants = [folder for folder in folders if folder.name != ORIGINAL] if augmented else []
+    return [shards_in(folder) for folder in [FEATURES / name / ORIGINAL, *variants]]
 
 
 def open_rows(shards: Shards, manifest: pd.DataFrame, rescale: float | None = None) -> Rows:
@@ -139,8 +134,4 @@ def open_rows(shards: Shards, manifest: pd.DataFrame, rescale: float | None = No
 
 def open_images(manifest: pd.DataFrame) -> Rows:
     """The images themselves, without variants, one row for each image of the manifest."""
-    return open_rows(image_shards(augmented=False), manifest)
-
-
-def _shards(folders: Sequence[Path]) -> Shards:
-    return [{path.name: path for path in sorted(folder.glob("*.npy"))} for folder in folders]
+    return open_rows([shards_in(IMAGES)], manifest)

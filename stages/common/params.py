@@ -143,10 +143,10 @@ class Quality(Section):
 
     dark: Fraction = 0.2
     """Even the brighter 5 % of its pixels have at most this luma (0 black, 1 white)."""
-    bright: Fraction = 0.9
+    bright: Fraction = 0.88
     """Even the darker 5 % of its pixels have at least this luma."""
     blur: NotNegative = 0.02
-    """The sharpness of its edges is at most this."""
+    """The variance of its Laplacian is at most this share of the variance of its luma."""
     information: Fraction = 0.25
     """The entropy of its grey levels is at most this share of the largest."""
     aspect_ratio: Annotated[float, Field(ge=1)] = 2

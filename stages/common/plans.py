@@ -12,11 +12,12 @@ import numpy as np
 from stages.common.dataset import Dataset
 from stages.common.embedding import embed
 from stages.common.errors import InputError
-from stages.common.features import Shards, feature_shards, image_shards, open_rows
+from stages.common.features import Shards, feature_shards, open_rows
 from stages.common.files import file_digest
-from stages.common.params import Features, Params
+from stages.common.params import Augment, Features, Params
 from stages.common.paths import BACKBONES, CLASSES, MANIFEST, SPLITS, TARGETS
 from stages.common.strategy import choose_strategy, likeness
+from stages.common.variants import image_shards
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def make_plan(params: Params, name: str, dataset: Dataset) -> Plan:
     """
     training = params.candidate(name)
     entry, features = training.features, params.features[training.features]
-    rescale, augmented = params.augment.rescale, training.augmented
-    why = None
+    augmented, why = training.augmented, None
     if features.strategy == "auto":
         features, why = _resolve(entry, features, dataset)
     plan = Plan(features, why, [], None, None)
@@ -80,16 +80,19 @@ def make_plan(params: Params, name: str, dataset: Dataset) -> Plan:
     if training.head_first is not None:
         # All before the pooling is still frozen in that phase, so it too is computed once.
         pooled = features.model_copy(update={"strategy": "head", "cut": None})
-        plan = replace(plan, pooled=_embed(f"{entry} pooled", pooled, rescale, augmented))
+        plan = replace(plan, pooled=_embed(f"{entry} pooled", pooled, params.augment, augmented))
     if features.strategy == "full":
-        return replace(plan, at_cut=image_shards(augmented), rescale=rescale)
+        shards = list(image_shards(params.augment if augmented else None).values())
+        return replace(plan, at_cut=shards, rescale=params.augment.rescale)
     if params.features[entry].strategy == "partial":
         return replace(plan, at_cut=feature_shards(entry, augmented))
-    return replace(plan, at_cut=_embed(f"{entry} {features.cut}", features, rescale, augmented))
+    at_cut = _embed(f"{entry} {features.cut}", features, params.augment, augmented)
+    return replace(plan, at_cut=at_cut)
 
 
-def _embed(name: str, features: Features, rescale: float | None, augmented: bool) -> Shards:
-    return list(embed(name, features, rescale, augmented).values())
+def _embed(name: str, features: Features, augment: Augment, augmented: bool) -> Shards:
+    images = image_shards(augment if augmented else None)
+    return list(embed(name, features, images, augment.rescale).values())
 
 
 def _resolve(entry: str, features: Features, dataset: Dataset) -> tuple[Features, str]:

@@ -1,11 +1,14 @@
 """One function that maps a pure function over shards, and keeps what it computed."""
 
+import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +17,19 @@ import numpy as np
 from tqdm import tqdm
 
 from stages.common.errors import InputError
-from stages.common.files import file_digest
+from stages.common.files import (
+    cache_folder,
+    file_digest,
+    locked,
+    naming_full_disk,
+    remove_matching,
+)
 from stages.common.imports import code_digest
 from stages.common.stage import log
+
+_UNFINISHED = ".unfinished-"
+# Files that a thread hashes at a time: most are small, or known already.
+_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -56,18 +69,29 @@ def map_shards(
 
     Returns:
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
+
+    Raises:
+        InputError: The disk of the cache is full.
     """
-    call = joblib.delayed(_find_or_compute)
-    workers = min(worker_count(), max(len(tasks), 1))
-    results = joblib.Parallel(n_jobs=workers, return_as="generator")(
-        call(function, task, settings) for task in tasks
+    place = cache_folder() / function.__name__
+    with naming_full_disk(place):
+        place.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(place)
+    folders = [place / key for key in _keys(function, tasks, settings, description)]
+    missing = {
+        folder: task for folder, task in zip(folders, tasks, strict=True) if not folder.is_dir()
+    }
+    progress = tqdm(
+        total=len(tasks),
+        initial=len(tasks) - len(missing),
+        desc=description,
+        unit=unit,
+        mininterval=1,
     )
-    progress = tqdm(results, total=len(tasks), desc=description, unit=unit, mininterval=1)
-    folders, computed = [], 0
-    for folder, was_computed in progress:
-        folders.append(folder)
-        computed += was_computed
-    log(f"{description}: computed {computed} of {len(tasks)} {unit}s, kept the others")
+    with progress:
+        for _ in _compute_all(function, missing, settings):
+            progress.update()
+    log(f"{description}: computed {len(missing)} of {len(tasks)} {unit}s, kept the others")
     return folders
 
 
@@ -79,34 +103,83 @@ def worker_count() -> int:
     return int(setting or joblib.cpu_count())
 
 
-def cache_folder() -> Path:
-    """The local cache: `DARKROOM_CACHE`, or `.cache` in the project. Safe to delete at any time."""
-    return Path(os.environ.get("DARKROOM_CACHE", ".cache"))
+def _remove_unfinished(place: Path) -> None:
+    """Remove what killed runs left half-written, unless another process is writing."""
+    with locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+        if alone:
+            remove_matching(place, _UNFINISHED)
 
 
-def _find_or_compute(
-    function: Callable[..., dict[str, np.ndarray]], task: Task, settings: dict
-) -> tuple[Path, bool]:
-    """The folder of one task's arrays in the local cache, and whether it had to be computed."""
-    folder = cache_folder() / function.__name__ / _key(function, task, settings)
-    if folder.is_dir():
-        return folder, False
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
-    try:
-        for name, array in function(*task.arguments, **settings).items():
-            np.save(fresh / f"{name}.npy", array, allow_pickle=False)
-        fresh.rename(folder)
-    except BaseException as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        # Another process may have finished the same shard meanwhile; then that one serves.
-        if not (isinstance(error, OSError) and folder.is_dir()):
-            raise
-    return folder, True
-
-
-def _key(function: Callable, task: Task, settings: dict) -> str:
-    inputs = [file_digest(one) if isinstance(one, Path) else one for one in task.inputs]
+def _keys(function: Callable, tasks: Sequence[Task], settings: dict, description: str) -> list[str]:
+    """The name of each task's result."""
+    inputs = dict.fromkeys(one for task in tasks for one in task.inputs if isinstance(one, Path))
+    digests = _digests(list(inputs), f"{description}: looking up")
     code = code_digest(function.__module__)
-    what = [function.__module__, function.__name__, code, settings, inputs]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+    def key(task: Task) -> str:
+        inputs = [digests[one] if isinstance(one, Path) else one for one in task.inputs]
+        what = [function.__module__, function.__name__, code, settings, inputs]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+    return [key(task) for task in tasks]
+
+
+def _digests(files: Sequence[Path], description: str) -> dict[Path, str]:
+    """The digest of each file; in threads, since hashing needs no interpreter."""
+    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+    found: dict[Path, str] = {}
+    with (
+        ThreadPoolExecutor(worker_count()) as threads,
+        tqdm(total=len(files), desc=description, leave=False, mininterval=1, delay=1) as progress,
+    ):
+        for chunk, digests in zip(
+            chunks, threads.map(lambda some: list(map(file_digest, some)), chunks), strict=True
+        ):
+            found.update(zip(chunk, digests, strict=True))
+            progress.update(len(chunk))
+    return found
+
+
+def _compute_all(
+    function: Callable[..., dict[str, np.ndarray]], missing: Mapping[Path, Task], settings: dict
+) -> Iterable[None]:
+    """Compute each task into its folder, and tell of each when it is finished."""
+    if not missing:
+        return []  # and start no workers
+    workers = joblib.Parallel(
+        n_jobs=min(worker_count(), len(missing)), return_as="generator_unordered"
+    )
+    call = joblib.delayed(_compute)
+    return workers(call(function, task, settings, folder) for folder, task in missing.items())
+
+
+def _compute(
+    function: Callable[..., dict[str, np.ndarray]], task: Task, settings: dict, folder: Path
+) -> None:
+    """Compute one task's arrays into a folder of the local cache, which appears whole."""
+    arrays = function(*task.arguments, **settings)
+    place = folder.parent
+    with naming_full_disk(place), locked(place, fcntl.LOCK_SH):
+        fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place))
+        try:
+            for name, array in arrays.items():
+                _save(array, fresh / f"{name}.npy")
+            fresh.rename(folder)
+        except BaseException as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            # Another process may have finished the same shard meanwhile; then that one serves.
+            if not (isinstance(error, OSError) and folder.is_dir()):
+                raise
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    """Write an array through to the disk: else a power cut could leave a name without content.
+
+    Not by NumPy itself, which writes past Python and loses the cause where the disk is full.
+    """
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    with path.open("wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())

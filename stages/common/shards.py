@@ -11,30 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
-SMALLEST = 16
-LARGEST = 512
-# One id in so many ends a shard: about 96 images each, so an added image costs little work and
-# a data set of millions still has few files.
-_MARKED = 80
 
-
-def cut_shards(ids: Sequence[str]) -> list[slice]:
+def cut_shards(ids: Sequence[str], mean: int) -> list[slice]:
     """Cut a list of images into shards at places that the ids themselves mark.
 
     The rule is that of content-defined chunking (Muthitacharoen et al. 2001, "A low-bandwidth
     network file system"): an id whose hash is divisible by a fixed number ends a shard, but
-    none ends below `SMALLEST` rows, and each ends at `LARGEST`.
+    none ends below a quarter of `mean`, and each ends at eight times `mean`.
 
     Args:
         ids: Hexadecimal ids in their final order.
+        mean: Images in a shard, on average; at least 4.
 
     Returns:
         Slices that cover `ids` without gap or overlap.
     """
+    smallest, largest = mean // 4, 8 * mean
     slices, start = [], 0
     for end, image_id in enumerate(ids, start=1):
-        marked = int(image_id, 16) % _MARKED == 0
-        if end == len(ids) or end - start == LARGEST or (marked and end - start >= SMALLEST):
+        # The first that may end a shard is the one at `smallest`, which waiting begins with.
+        marked = int(image_id, 16) % (mean - smallest + 1) == 0
+        if end == len(ids) or end - start == largest or (marked and end - start >= smallest):
             slices.append(slice(start, end))
             start = end
     return slices

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from stages.common.errors import InputError, one_line
+from stages.common.errors import InputError, one_line, printable
 from stages.common.params import Params, load_params
 
 
@@ -18,7 +18,7 @@ def run(main: Callable[[Params], None]) -> None:
         main(load_params("params.yaml"))
     except InputError as error:
         _restore_outputs()
-        sys.exit(f"error: {error}")
+        sys.exit(printable(f"error: {error}"))
     except FileNotFoundError as error:
         _restore_outputs()
         if not str(error.filename).startswith(("data/", "models/", "reports/")):
@@ -33,8 +33,8 @@ def run(main: Callable[[Params], None]) -> None:
 
 
 def log(message: str) -> None:
-    """Say something to the person who watches the run."""
-    print(message, flush=True)
+    """Say something to the person who watches the run, in one line."""
+    print(printable(message), flush=True)
 
 
 def _restore_outputs() -> None:

@@ -8,13 +8,14 @@ import pandas as pd
 from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
 from stages.common.encoding import decode, to_predictions
-from stages.common.features import image_shards, open_rows, predict
+from stages.common.features import open_rows, predict
 from stages.common.keras_files import load
 from stages.common.params import Params
 from stages.common.paths import METRICS, MODEL, PREDICTIONS, REPORTS
 from stages.common.stage import log, run
 from stages.common.tables import write_json, write_table
 from stages.common.tasks import TASKS
+from stages.common.variants import image_shards
 from stages.evaluate.drawings import draw_calibration, draw_confusion, draw_labels, draw_numbers
 from stages.evaluate.figures import calibrated, confusions, headline, per_class
 
@@ -48,8 +49,8 @@ def predict_test(
 
     With `evaluate.test_time_augmentation` the mean of those for the image and for its variants.
     """
-    shards = image_shards(augmented=params.evaluate.test_time_augmentation)
-    rows = open_rows(shards, dataset.manifest, params.augment.rescale)
+    shards = image_shards(params.augment if params.evaluate.test_time_augmentation else None)
+    rows = open_rows(list(shards.values()), dataset.manifest, params.augment.rescale)
     of_variants = [
         to_predictions(predict(network, rows, test, variant), dataset.task)
         for variant in range(rows.variants)

@@ -1,40 +1,102 @@
-"""Finding the files of `data/raw`: in folders, or in zip files of such folders."""
+"""Finding the files of `data/raw`: in folders, and in zip and tar files of such folders.
 
-import zipfile
+Data from strangers is data: nothing that an archive holds is written to disk, followed or run, and
+what cannot be used is listed and stops nothing else. The reasons that this module gives:
+
+| reason | of what |
+|---|---|
+| `unsafe_name` | a name not in UTF-8, with a NUL, too long, or pointing outside its archive |
+| `link` | a link in an archive; on disk, a link to a folder or to nothing |
+| `special_file` | a device, pipe or socket |
+| `too_large` | a file above ingest.limits.file_megabytes, or a member that is a bomb by its ratio |
+| `repeated_name` | a member with the name of one before it |
+| `nested_archive` | an archive in an archive |
+| `unsupported_archive` | an archive of another kind |
+| `broken_archive` | an archive that cannot be read to its end; nothing of it is used |
+| `empty_archive` | an archive that holds no files |
+| `archive_limit` | an archive above another of ingest.limits; nothing of it is used |
+| `unreadable` | an encrypted or sparse member, or one packed in a rare way; a closed folder |
+"""
+
+import os
+import re
+import stat
+import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from stages.common.errors import one_line
+from stages.common.params import Limits
 from stages.common.photos import image_id, is_litter
+from stages.ingest.archives import (
+    Fault,
+    InTar,
+    InZip,
+    Member,
+    OverLimit,
+    check_limits,
+    list_tar,
+    list_zip,
+)
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""What is read as if it were a folder."""
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods")
+"""Tables are read piece by piece, so `file_megabytes` is not for them."""
+
+_UNSUPPORTED = (
+    *(".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lzma", ".z"),
+    *(".tbz", ".tbz2", ".txz", ".tzst"),
+)
+# As long as a path can be on Linux. In a tar it can be a megabyte, which packs to nothing.
+_MAX_NAME = 4096
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file as it was found: a photo, or a table of labels.
+    """One file as it was found: a photo, or a table.
 
     Attributes:
-        name: Path below the raw folder with `/`; a member of a zip follows the name of the zip.
-        label: Name of the folder that holds it, or None at the top. For a member of a zip that
-            lies in no folder inside: the folder of the zip, or its own name if it stands at the
-            top. A table of labels may say otherwise (`stages/ingest/labels.py`).
-        file: The file on disk: the photo itself, or the zip that holds it.
-        member: Its name in the zip, or None.
+        name: Path below the raw folder with `/`; a member of an archive follows the archive's.
+        file: The file on disk: the file itself, or the archive that holds it.
+        size: Its bytes, unpacked.
+        place: Where in the archive it lies; None: it is a file on disk.
     """
 
     name: str
-    label: str | None
     file: Path
-    member: str | None = None
+    size: int
+    place: InZip | InTar | None = None
 
-    def read(self) -> bytes:
-        """The bytes of the file.
+    def open(self) -> BinaryIO:
+        """The file as a seekable binary stream, of at most `size` bytes if it is in an archive.
+
+        Streams of one archive share what is needed to seek in it, within a process and a thread.
 
         Raises:
-            OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError: It cannot be read.
+            OSError: It cannot be read. Reading the stream may raise it, too.
         """
-        return self.file.read_bytes() if self.member is None else _open(self.file).read(self.member)
+        return self.file.open("rb") if self.place is None else self.place.open(self.file, self.size)
+
+    def read(self) -> bytes:
+        """The bytes of the file; never more than `size`.
+
+        Raises:
+            OSError: It cannot be read, has another size than was found or declared, or does not
+                fit its checksum.
+        """
+        with self.open() as stream:
+            content = stream.read(self.size + 1)
+        if len(content) != self.size:
+            raise OSError(f"expected {self.size} bytes, found {len(content)} or more")
+        if isinstance(self.place, InZip) and zlib.crc32(content) != self.place.checksum:
+            raise OSError("its bytes do not fit their checksum")
+        return content
 
 
 @dataclass(frozen=True)
@@ -46,32 +108,28 @@ class Rejected:
     detail: str
 
 
-def find_sources(folder: Path) -> tuple[list[Source], list[Rejected]]:
+def find_sources(folder: Path, limits: Limits) -> tuple[list[Source], list[Rejected]]:
     """All files below a folder, in the order of their names.
 
-    A zip is read as if it were a folder of its name; nothing is unpacked to disk.
+    An archive is read as if it were a folder of its name; nothing is unpacked to disk. What
+    operating systems leave behind, and hidden files, are neither used nor listed.
 
     Returns:
-        The files that can be photos or tables, and what can be neither (a broken or empty zip).
+        The files that can be photos or tables, and what can be neither; see above for the reasons.
     """
     sources, rejected = [], []
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder)
-        is_dead_link = file.is_symlink() and not file.is_file()
-        if any(map(is_litter, name.parts)) or not (file.is_file() or is_dead_link):
-            continue
-        text = name.as_posix().encode(errors="surrogateescape").decode(errors="replace")
-        if text != name.as_posix():
-            rejected.append(Rejected(text, "unsafe_name", "not in UTF-8, so no table can hold it"))
-        elif is_dead_link:
-            detail = "a link to a folder or to nothing; copy the files themselves"
-            rejected.append(Rejected(text, "link", detail))
-        elif file.suffix.lower() == ".zip":
-            members, broken = _find_members(file, name.as_posix())
+    for name, entry in _walk(folder):
+        fault = _fault_on_disk(name, entry, limits)
+        if fault is not None:
+            rejected.append(_rejected(name, fault))
+        elif name.lower().endswith(ARCHIVE_SUFFIXES):
+            members, faults = _find_members(Path(entry), name, limits)
             sources += members
-            rejected += broken
+            rejected += faults
         else:
-            sources.append(Source(name.as_posix(), name.parent.name or None, file))
+            sources.append(Source(name, Path(entry), entry.stat().st_size))
+    order = [(one.source, one.reason, one.detail) for one in rejected]
+    rejected = [Rejected(*one) for one in sorted(order)]
     return sorted(sources, key=lambda source: source.name), rejected
 
 
@@ -86,25 +144,109 @@ def image_ids(contents: Iterable[bytes]) -> list[str]:
     return ids
 
 
-@lru_cache(maxsize=8)
-def _open(file: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(file)
+def _rejected(name: str, fault: Fault) -> Rejected:
+    shown = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", name[:_MAX_NAME])
+    return Rejected(shown, fault.reason, fault.detail)
 
 
-def _find_members(file: Path, name: str) -> tuple[list[Source], list[Rejected]]:
+def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
+    """Everything below a folder that is no litter and no folder that can be entered."""
+    waiting = [(entry.name, entry) for entry in os.scandir(folder)]
+    while waiting:
+        name, entry = waiting.pop()
+        if is_litter(entry.name):
+            continue
+        try:
+            inside = list(os.scandir(entry)) if entry.is_dir(follow_symlinks=False) else None
+        except OSError:
+            inside = None
+        if inside is None:
+            yield name, entry
+        else:
+            waiting += [(f"{name}/{one.name}", one) for one in inside]
+
+
+def _fault_on_disk(name: str, entry: os.DirEntry, limits: Limits) -> Fault | None:
+    if _NO_TEXT.search(name):
+        return Fault("unsafe_name", "not in UTF-8, so no table can hold it")
     try:
-        infos = [info for info in _open(file).infolist() if not info.is_dir()]
-    except Exception as error:  # broken zips fail in many ways: version, encoding of names, ...
-        return [], [Rejected(name, "broken_archive", str(error))]
-    sources, rejected = [], []
-    for info in infos:
-        path = PurePosixPath(info.filename.replace("\\", "/"))  # as old Windows programs write
-        member_name = f"{name}/{info.filename}"
-        if ".." in path.parts or path.is_absolute():
-            rejected.append(Rejected(member_name, "unsafe_name", "points outside its archive"))
-        elif not any(map(is_litter, path.parts)):
-            label = path.parent.name or (file.parent.name if "/" in name else file.stem)
-            sources.append(Source(member_name, label, file, info.filename))
+        facts = entry.stat()
+    except OSError as error:
+        if entry.is_symlink():
+            return Fault("link", "a link to nothing; copy the file itself")
+        return Fault("unreadable", one_line(error))
+    if stat.S_ISDIR(facts.st_mode):
+        if entry.is_symlink():
+            return Fault("link", "a link to a folder; copy the files themselves")
+        return Fault("unreadable", "a folder that cannot be opened")
+    if not stat.S_ISREG(facts.st_mode):
+        return Fault("special_file", "a device, pipe or socket")
+    suffix = entry.name.lower()
+    if suffix.endswith(ARCHIVE_SUFFIXES):
+        return None
+    if suffix.endswith(_UNSUPPORTED):
+        detail = "expected .zip, .tar or .tar.gz; unpack it into a folder, or pack it as one"
+        return Fault("unsupported_archive", detail)
+    return _fault_of_size(name, facts.st_size, limits)
+
+
+def _fault_of_size(name: str, size: int, limits: Limits) -> Fault | None:
+    if size <= limits.file_megabytes * 1e6 or name.lower().endswith(TABLE_SUFFIXES):
+        return None
+    return Fault(
+        "too_large",
+        f"{size / 1e6:.4g} MB, more than {limits.file_megabytes:g} (ingest.limits.file_megabytes)",
+    )
+
+
+def _find_members(file: Path, name: str, limits: Limits) -> tuple[list[Source], list[Rejected]]:
+    """The files of an archive, and those that cannot be used; or what is wrong with it as a whole.
+
+    The members that are used have to be within the limits together; of a packed tar, which can
+    only be read from its start, `list_tar` sees that all are.
+    """
+    sources: dict[str, Source] = {}
+    rejected = []
+    list_members = list_zip if name.lower().endswith(".zip") else list_tar
+    try:
+        for member in list_members(file, limits):
+            path = PurePosixPath(member.name)
+            fault = _fault_of_path(member.name)
+            if fault is None and any(map(is_litter, path.parts)):
+                continue
+            fault = fault or _fault_of_member(member, limits)
+            source = Source(f"{name}/{path}", file, member.size, member.place)
+            if fault is None and source.name in sources:
+                fault = Fault("repeated_name", "another member before it has the same name")
+            if fault is None:
+                sources[source.name] = source
+            else:
+                rejected.append(_rejected(source.name, fault))
+        if list_members is list_zip:
+            unpacked = sum(source.size for source in sources.values())
+            check_limits(limits, 0, unpacked, file.stat().st_size)
+    except OverLimit as error:
+        detail = f"{error}; if you trust it, raise the limit"
+        return [], [_rejected(name, Fault("archive_limit", detail))]
+    except Exception as error:  # broken archives fail in many ways: version, encoding, numbers, ...
+        return [], [_rejected(name, Fault("broken_archive", one_line(error)))]
     if not sources and not rejected:
-        rejected.append(Rejected(name, "empty_archive", "holds no files"))
-    return sources, rejected
+        rejected.append(_rejected(name, Fault("empty_archive", "holds no files")))
+    return list(sources.values()), rejected
+
+
+def _fault_of_path(name: str) -> Fault | None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if _NO_TEXT.search(name) or not path.parts or len(name) > _MAX_NAME:
+        return Fault("unsafe_name", f"not in UTF-8, with a NUL, empty, or longer than {_MAX_NAME}")
+    if ".." in path.parts or path.is_absolute() or re.match("[A-Za-z]:", name):
+        return Fault("unsafe_name", "points outside its archive")
+    return None
+
+
+def _fault_of_member(member: Member, limits: Limits) -> Fault | None:
+    if member.fault is not None:
+        return member.fault
+    if member.name.lower().endswith((*ARCHIVE_SUFFIXES, *_UNSUPPORTED)):
+        return Fault("nested_archive", "an archive in an archive; unpack the outer one")
+    return _fault_of_size(member.name, member.size, limits)

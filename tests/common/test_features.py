@@ -9,10 +9,8 @@ import pytest
 from stages.common.features import (
     Rows,
     feature_shards,
-    image_shards,
     open_images,
     open_rows,
-    variant_names,
 )
 from stages.common.pixels import rescaled
 
@@ -96,24 +94,15 @@ def test_images_alone_are_opened_without_variants(tmp_path, monkeypatch):
     assert rows.take(np.arange(5)).ravel().tolist() == [0, 1, 2, 3, 4]
 
 
-def test_variants_are_the_folders_in_the_order_of_their_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("v2", "v1", "v3"):
-        Path("data/augmented", name).mkdir(parents=True)
-    Path("data/augmented/README.md").write_text("not a variant")
-    assert variant_names() == ["v1", "v2", "v3"]
-
-
 def test_the_features_of_an_entry_are_its_originals_and_then_its_variants(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for variant, offset in [("original", 0.25), ("v1", 100.25), ("v2", 200.25)]:
+    for variant, offset in [("v2", 200.25), ("a", 100.25), ("original", 0.25)]:
         write_shards(
             Path("data/features/pooled", variant),
             one=(ONE[:, None] + offset).astype("float32"),
             two=(TWO[:, None] + offset).astype("float32"),
         )
-    for variant in ("v1", "v2"):
-        Path("data/augmented", variant).mkdir(parents=True)
+    Path("data/features/pooled/README.md").write_text("not a variant")
 
     rows = open_rows(feature_shards("pooled", augmented=True), manifest())
     assert rows.variants == 3
@@ -123,22 +112,3 @@ def test_the_features_of_an_entry_are_its_originals_and_then_its_variants(tmp_pa
     plain = open_rows(feature_shards("pooled", augmented=False), manifest())
     assert plain.variants == 1
     assert plain.take(np.array([4])).ravel().tolist() == [4.25]
-
-
-def test_images_and_variants_are_read_as_a_network_wants_them(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    one, two = (array[:, None, None, None].astype(np.uint8) for array in (ONE, TWO))
-    write_shards(Path("data/images"), one=one, two=two)
-    rescale = 1 / 255
-    write_shards(
-        Path("data/augmented/v1"),
-        one=rescaled(one + 100, rescale),
-        two=rescaled(two + 100, rescale),
-    )
-
-    rows = open_rows(image_shards(augmented=True), manifest(), rescale)
-    taken = rows.take(np.array([0, 3, 4]), np.array([0, 1, 0]))
-    assert rows.shape == (1, 1, 1)
-    assert taken.dtype == np.uint8
-    assert taken.ravel().tolist() == [0, 103, 4]
-    assert open_rows(image_shards(augmented=False), manifest()).variants == 1

@@ -1,5 +1,7 @@
 """What a candidate is trained on: by its strategy, its phases, and what `auto` finds."""
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import pytest
 from stages.common import plans, strategy
 from stages.common.dataset import Dataset
 from stages.common.errors import InputError
-from stages.common.features import Shards
+from stages.common.files import file_digest
 from stages.common.keras_files import save
 from stages.common.params import Features, Params
-from stages.common.paths import BACKBONES, CLASSES, MANIFEST, SPLITS, TARGETS
+from stages.common.paths import BACKBONES, CLASSES, DIGESTS, MANIFEST, SPLITS, TARGETS
 from stages.common.plans import Plan, make_plan
 
 IMAGES = 30
@@ -52,6 +54,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("data/images", "data/augmented/v1"):
         Path(folder).mkdir(parents=True)
         np.save(Path(folder, "part.npy"), np.zeros((IMAGES, 8, 8, 3), np.uint8))
+    digest = file_digest(Path("data/augmented/v1/part.npy"))
+    DIGESTS.write_text(f"variant,part,digest\nv1,part.npy,{digest}\n")
     for path in (MANIFEST, TARGETS, SPLITS, CLASSES):
         path.write_text(path.name)
     save(backbone(), BACKBONES / "small.keras")
@@ -63,9 +67,9 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Note what was to be computed, which here is nothing but a name."""
     calls = []
 
-    def embed(name: str, features: Features, rescale: float | None, augmented: bool) -> dict:
-        calls.append((name, features, rescale, augmented))
-        return {variant: {"part.npy": Path(name, variant)} for variant in ("original", "v1")}
+    def embed(name: str, features: Features, images: dict, rescale: float | None) -> dict:
+        calls.append((name, features, images, rescale))
+        return {variant: {"part.npy": Path(name, variant)} for variant in images}
 
     monkeypatch.setattr(plans, "embed", embed)
     return calls
@@ -104,7 +108,7 @@ def plan_of(features: dict, dataset: Dataset | None = None, **training: Any) -> 
     return make_plan(params_of(features, **training), "plain", dataset or dataset_of())
 
 
-def folders(shards: Shards) -> list[str]:
+def folders(shards: Iterable[dict[str, Path]]) -> list[str]:
     return [path.parent.as_posix() for of_variant in shards for path in of_variant.values()]
 
 
@@ -127,15 +131,22 @@ def test_a_head_is_trained_on_what_the_stage_embedded(embedded):
     assert embedded == []
 
 
+def test_a_head_asks_for_no_variant_of_an_image():
+    write_features("some", np.zeros((IMAGES, 4)))
+    shutil.rmtree("data/augmented")
+    shutil.rmtree("data/images")
+    assert folders(plan_of(HEAD).at_cut) == OF_STAGE
+
+
 def test_a_partial_network_is_trained_on_what_the_stage_embedded_and_first_on_the_pooling(embedded):
     write_features("some", np.zeros((IMAGES, 8, 8, 3)))
     plan = plan_of(PARTIAL)
     assert folders(plan.at_cut) == OF_STAGE
     assert plan.rescale is None
-    [(name, features, rescale, augmented)] = embedded
+    [(name, features, images, rescale)] = embedded
     assert name == "some pooled"
     assert (features.strategy, features.cut) == ("head", None)
-    assert (rescale, augmented) == (0.01, True)
+    assert (folders(images.values()), rescale) == (OF_IMAGES, 0.01)
     assert plan.pooled == [{"part.npy": Path(name, one)} for one in ("original", "v1")]
     # What was asked for stays what is trained.
     assert (plan.features.strategy, plan.features.cut) == ("partial", "c4")
@@ -160,7 +171,8 @@ def test_without_augmentation_the_originals_are_all(embedded, features):
     write_features("some", np.zeros((IMAGES, 4)))
     plan = plan_of(features, augmented=False)
     assert len(plan.at_cut) == 1
-    assert [augmented for *_, augmented in embedded] == ([] if features is HEAD else [False])
+    shown = [folders(images.values()) for _, _, images, _ in embedded]
+    assert shown == ([] if features is HEAD else [["data/images"]])
 
 
 # Strategy auto

@@ -1,3 +1,6 @@
+import errno
+import fcntl
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common import imports
+from stages.common import imports, shard_map
+from stages.common.errors import InputError
+from stages.common.files import locked
 from stages.common.shard_map import Task, map_shards
 from stages.common.shards import read_shard
+from tests.small_disk import run_on_small_disk
 
 
 def make_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
@@ -106,24 +112,101 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert add.calls == [1, 2, 3, 4]
 
 
-def test_a_half_written_result_is_never_used(tmp_path, monkeypatch):
+def test_nothing_half_written_stays_on_a_full_disk_and_the_next_run_goes_on(tmp_path, monkeypatch):
     add = make_project(tmp_path, monkeypatch)
-    save, saved = np.save, []
+    synced = []
 
-    def save_until_the_disk_is_full(file: Path, *args: object, **options: object) -> None:
-        if saved:
-            raise OSError("no space left")
-        saved.append(file)
-        save(file, *args, **options)
+    def full_at_the_second_file(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", save_until_the_disk_is_full)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(os, "fsync", full_at_the_second_file)
+    with pytest.raises(InputError, match=r"cache/add: expected space on its disk, found none"):
         map_shards(add, tasks_for(5), {"plus": 0}, "add")
-    assert not saved[0].exists()
-    monkeypatch.setattr(np, "save", save)
+    assert list((tmp_path / "cache" / "add").iterdir()) == []
     [folder] = map_shards(add, tasks_for(5), {"plus": 0}, "add")
     assert sorted(file.name for file in folder.iterdir()) == ["squares.npy", "sum.npy"]
     assert add.calls == [5, 5]
+
+
+def test_a_full_disk_is_one_clear_error_in_workers_too_and_the_next_run_succeeds(tmp_path):
+    script = f"""
+import subprocess
+from pathlib import Path
+import numpy as np
+from stages.common.augment_shard import augment_shard
+from stages.common.errors import InputError
+from stages.common.shard_map import Task, map_shards
+tasks = []
+for number in range(6):
+    file = Path("{tmp_path}", f"part-{{number}}.npy")
+    np.save(file, np.full((10, 100, 100, 3), number, np.uint8))
+    ids = tuple("abcdefghij")
+    tasks.append(Task((file, ids), (file, *ids)))
+try:
+    map_shards(augment_shard, tasks, {{"number": 1}}, "augment")
+except InputError as error:
+    print(error)
+place = Path("{tmp_path}/disk/augment_shard")
+assert all(len(list(one.iterdir())) == 1 for one in place.iterdir() if one.name[0] != "."), "part"
+subprocess.run(["mount", "-o", "remount,size=20m", "{tmp_path}/disk"], check=True)
+print(len(map_shards(augment_shard, tasks, {{"number": 1}}, "augment")), "folders")
+print(sorted(one.name[0] for one in place.iterdir() if one.name[0] == "."), "left")
+"""
+    (tmp_path / "disk").mkdir()
+    disk = str(tmp_path / "disk")
+    printed = run_on_small_disk(
+        tmp_path / "disk", "1m", script, DARKROOM_CACHE=disk, DARKROOM_WORKERS="2"
+    )
+    refusal, *_, folders, left = printed.splitlines()
+    assert refusal.startswith(f"{disk}/augment_shard: expected space on its disk, found none left")
+    assert (folders, left) == ("6 folders", "[] left")
+
+
+def test_what_a_killed_run_left_is_removed_but_not_while_another_writes(tmp_path, monkeypatch):
+    add = make_project(tmp_path, monkeypatch)
+    place = tmp_path / "cache" / "add"
+    left = place / ".unfinished-abc"
+    left.mkdir(parents=True)
+    (left / "sum.npy").write_bytes(b"half")
+    with locked(place, fcntl.LOCK_SH) as writing:  # as another process does while it writes
+        assert writing
+        map_shards(add, tasks_for(1), {"plus": 0}, "add")
+        assert left.exists()
+    [folder] = map_shards(add, tasks_for(1), {"plus": 0}, "add")
+    assert list(place.iterdir()) == [folder]
+
+
+def test_no_workers_are_started_if_nothing_is_missing(tmp_path, monkeypatch):
+    add = make_project(tmp_path, monkeypatch)
+    folders = map_shards(add, tasks_for(1, 2), {"plus": 0}, "add")
+
+    def refuse(**options: object) -> None:
+        raise AssertionError("started workers")
+
+    monkeypatch.setattr(shard_map.joblib, "Parallel", refuse)
+    assert map_shards(add, tasks_for(1, 2), {"plus": 0}, "add") == folders
+    assert map_shards(add, [], {"plus": 0}, "add") == []
+
+
+def test_the_same_work_is_done_once(tmp_path, monkeypatch, capsys):
+    add = make_project(tmp_path, monkeypatch)
+    assert sums(map_shards(add, tasks_for(7, 7, 7), {"plus": 0}, "add")) == [7, 7, 7]
+    assert add.calls == [7]
+
+
+def test_an_input_of_many_tasks_is_read_once(tmp_path, monkeypatch):
+    add = make_project(tmp_path, monkeypatch)
+    network = tmp_path / "network"
+    network.write_bytes(b"weights")
+    read, digest = [], hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, kind: read.append(file.name) or digest(file, kind)
+    )
+    map_shards(add, [Task((1,), (network,))], {"plus": 0}, "add")
+    map_shards(add, [Task((2,), (network, "2")), Task((3,), (network, "3"))], {"plus": 0}, "add")
+    assert read == [str(network)]
 
 
 def test_a_shard_that_another_process_finished_first_is_taken(tmp_path, monkeypatch):
@@ -146,7 +229,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path):
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from stages.augment.augment_shard import augment_shard
+from stages.common.augment_shard import augment_shard
 from stages.common.shard_map import Task, map_shards
 tasks = [Task((Path(file), ["a", "b", "c"]), (Path(file), "a", "b", "c")) for file in sys.argv[1:]]
 settings = {"number": 2, "rotation_range": 30.0, "width_shift_range": 0.2}

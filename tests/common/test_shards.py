@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.shards import LARGEST, SMALLEST, cut_shards, part_name
+from stages.common.shards import cut_shards, part_name
 
 
 def make_ids(count: int, seed: int = 0) -> list[str]:
@@ -10,34 +11,34 @@ def make_ids(count: int, seed: int = 0) -> list[str]:
     return sorted(f"{number:016x}" for number in numbers)
 
 
-def members(ids: list[str]) -> set[tuple[str, ...]]:
-    return {tuple(ids[cut]) for cut in cut_shards(ids)}
+def members(ids: list[str], mean: int = 32) -> set[tuple[str, ...]]:
+    return {tuple(ids[cut]) for cut in cut_shards(ids, mean)}
 
 
-@given(count=st.integers(0, 3000), seed=st.integers(0, 2**32 - 1))
-def test_shards_cover_all_images_once_and_in_order(count, seed):
+@given(count=st.integers(0, 3000), mean=st.integers(8, 200), seed=st.integers(0, 2**32 - 1))
+def test_shards_cover_all_images_once_and_in_order(count, mean, seed):
     ids = make_ids(count, seed)
-    cuts = cut_shards(ids)
+    cuts = cut_shards(ids, mean)
     assert [one for cut in cuts for one in ids[cut]] == ids
     sizes = [cut.stop - cut.start for cut in cuts]
-    assert all(SMALLEST <= size <= LARGEST for size in sizes[:-1])
-    assert all(1 <= size <= LARGEST for size in sizes[-1:])
+    assert all(mean // 4 <= size <= 8 * mean for size in sizes[:-1])
+    assert all(1 <= size <= 8 * mean for size in sizes[-1:])
 
 
 def test_no_shard_is_larger_than_the_limit_even_if_no_id_marks_its_end():
-    never_marked = ["0000000000000001"] * (2 * LARGEST + 5)
-    assert [cut.stop - cut.start for cut in cut_shards(never_marked)] == [LARGEST, LARGEST, 5]
+    never_marked = ["0000000000000001"] * (2 * 256 + 5)
+    assert [cut.stop - cut.start for cut in cut_shards(never_marked, 32)] == [256, 256, 5]
 
 
 def test_no_shard_is_smaller_than_the_limit_even_if_every_id_marks_an_end():
-    always_marked = ["0000000000000000"] * (2 * SMALLEST + 5)
-    assert [cut.stop - cut.start for cut in cut_shards(always_marked)] == [SMALLEST, SMALLEST, 5]
+    always_marked = ["0000000000000000"] * (2 * 8 + 5)
+    assert [cut.stop - cut.start for cut in cut_shards(always_marked, 32)] == [8, 8, 5]
 
 
-def test_a_shard_holds_about_a_hundred_images():
-    """Few large files, and little work for one more image."""
-    ids = make_ids(50_000)
-    assert 80 < len(ids) / len(cut_shards(ids)) < 115
+@pytest.mark.parametrize("mean", [8, 32, 96, 1000])
+def test_a_shard_holds_about_as_many_images_as_asked_for(mean):
+    ids = make_ids(500 * mean)
+    assert len(ids) / len(cut_shards(ids, mean)) == pytest.approx(mean, rel=0.15)
 
 
 @given(count=st.integers(1, 3000), seed=st.integers(0, 2**32 - 1), data=st.data())

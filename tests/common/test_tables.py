@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,21 @@ def test_json_refuses_what_only_python_can_read(tmp_path):
 def test_a_missing_file_tells_what_to_do(read):
     with pytest.raises(InputError, match=r"^nowhere/file: expected a [^\n]* run dvc repro$"):
         read(Path("nowhere/file"))
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+cmd", "-a", "@sum", "'quoted", "\tx", "\rx", "-1 or so", "''", "=", "-"]
+)
+def test_a_text_that_a_spreadsheet_would_run_is_disarmed_and_comes_back(tmp_path, name):
+    table = pd.DataFrame({"id": ["a", "b"], "label": [name, "plain"]})
+    write_table(table, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        cells = [row["label"] for row in csv.DictReader(file)]
+    assert cells[0].startswith("'") and cells[1] == "plain"
+    assert read_table(tmp_path / "t.csv")["label"].tolist() == [name, "plain"]
+
+
+@pytest.mark.parametrize("name", ["-1", "-0.5", "+3", "-1e-5", "a=b", "007", ""])
+def test_a_number_or_a_plain_text_stays_as_it_is(tmp_path, name):
+    write_table(pd.DataFrame({"id": ["a"], "label": [name]}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == f"id,label\na,{name}\n"

@@ -10,7 +10,10 @@ import pytest
 
 from stages.common.dataset import Dataset
 from stages.common.encoding import decode, encode, find_classes, truth
-from stages.common.tables import read_table
+from stages.common.files import file_digest
+from stages.common.params import Augment
+from stages.common.paths import DIGESTS
+from stages.common.tables import read_table, write_table
 from stages.common.tasks import TASKS
 from stages.evaluate import __main__ as stage
 
@@ -55,7 +58,7 @@ def params(augmented: bool = False, rescale: float | None = None) -> SimpleNames
         tensorflow=SimpleNamespace(threads=1),
         evaluate=SimpleNamespace(calibration_bins=10, test_time_augmentation=augmented),
         encode=SimpleNamespace(separator="|"),
-        augment=SimpleNamespace(rescale=rescale),
+        augment=Augment(rescale=rescale),
     )
 
 
@@ -66,6 +69,17 @@ def write_images(folder: str, images: int, added: int = 0, factor: float | None 
     Path(folder).mkdir(parents=True)
     array = pixels if factor is None else pixels * np.float32(factor)
     np.save(Path(folder) / "one.npy", array)
+
+
+def write_variants(*added: int, factor: float | None = None) -> None:
+    """What the stage `augment` leaves: variants of the 40 images with so much added to each."""
+    rows = []
+    for number, more in enumerate(added, start=1):
+        variant = f"variant-{number}"
+        write_images(f"data/augmented/{variant}", 40, more, factor)
+        digest = file_digest(Path("data/augmented", variant, "one.npy"))
+        rows.append({"variant": variant, "part": "one.npy", "digest": digest})
+    write_table(pd.DataFrame(rows), DIGESTS)
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +141,7 @@ def test_labels_stand_in_the_order_of_the_predicted_ones():
 def test_with_test_time_augmentation_the_mean_of_image_and_variants_counts(rescale):
     data = dataset("binary")
     write_images("data/images", 40)
-    for number in (1, 2):
-        write_images(f"data/augmented/variant-{number}", 40, added=60 * number, factor=rescale)
+    write_variants(60, 120, factor=rescale)
     test = data.side("test")
 
     def network(batch: np.ndarray) -> np.ndarray:
@@ -146,7 +159,7 @@ def test_with_test_time_augmentation_the_mean_of_image_and_variants_counts(resca
 def test_numbers_are_averaged_too():
     data = dataset("regression")
     write_images("data/images", 40)
-    write_images("data/augmented/variant-1", 40, added=10)
+    write_variants(10)
     test = data.side("test")
     found = stage.predict_test(
         lambda batch: batch[:, 0, 0, :1].astype(np.float32), data, test, params(augmented=True)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.common.params import Limits
 from stages.common.photos import pixel_digest
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.duplicates import fingerprint
 from stages.ingest.sources import find_sources
+
+OPENED = {"background": (255, 255, 255), "min_side": 1, "megapixels": 150}
 
 
 def test_usable_photos_keep_their_order_and_the_others_are_explained(tmp_path):
@@ -17,13 +20,12 @@ def test_usable_photos_keep_their_order_and_the_others_are_explained(tmp_path):
     Path(tmp_path, "cats", "b.png").write_text("no image")
     Image.fromarray(pixels[1]).save(tmp_path / "cats" / "c.bmp")
     Path(tmp_path, "cats", "d.png").write_bytes(b"")
-    sources, _ = find_sources(tmp_path)
+    sources, _ = find_sources(tmp_path, Limits())
 
-    shard = develop_shard(sources, size=(20, 30), color="rgb", fit="stretch")
+    shard = develop_shard(sources, size=(20, 30), color="rgb", fit="stretch", **OPENED)
 
-    assert shard["reason"].tolist() == ["", "not_an_image", "", "not_an_image"]
+    assert shard["reason"].tolist() == ["", "not_an_image", "", "empty_file"]
     assert "no image" in shard["detail"][1]
-    assert shard["detail"][3] == "empty file"
     assert np.array_equal(shard["images"], pixels)
     assert shard["size"].tolist() == [[30, 20], [30, 20]]  # width, height
     assert shard["exact"].tolist() == [pixel_digest(photo) for photo in pixels]
@@ -34,8 +36,8 @@ def test_usable_photos_keep_their_order_and_the_others_are_explained(tmp_path):
 def test_a_shard_without_a_usable_photo_is_empty_and_not_broken(tmp_path, color, channels):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "a.png").write_text("no image")
-    sources, _ = find_sources(tmp_path)
-    shard = develop_shard(sources, size=(20, 30), color=color, fit="stretch")
+    sources, _ = find_sources(tmp_path, Limits())
+    shard = develop_shard(sources, size=(20, 30), color=color, fit="stretch", **OPENED)
     assert shard["images"].shape == (0, 20, 30, channels)
     assert shard["images"].dtype == np.uint8
     assert shard["size"].shape == (0, 2)
@@ -50,8 +52,8 @@ def test_size_and_repeats_are_of_the_photo_and_not_of_the_small_image(tmp_path):
     Image.fromarray(photo).save(tmp_path / "cats" / "a.png")
     photo[0, 0] += 1
     Image.fromarray(photo).save(tmp_path / "cats" / "b.png")
-    sources, _ = find_sources(tmp_path)
-    shard = develop_shard(sources, size=(8, 8), color="grayscale", fit="stretch")
+    sources, _ = find_sources(tmp_path, Limits())
+    shard = develop_shard(sources, size=(8, 8), color="grayscale", fit="stretch", **OPENED)
     assert np.array_equal(shard["images"][0], shard["images"][1])
     assert shard["exact"][0] != shard["exact"][1]
     assert shard["size"].tolist() == [[200, 400], [200, 400]]
@@ -63,6 +65,6 @@ def test_a_turned_photo_counts_as_what_is_seen(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(photo).save(tmp_path / "cats" / "a.png", exif=exif)
-    sources, _ = find_sources(tmp_path)
-    shard = develop_shard(sources, size=(8, 8), color="rgb", fit="stretch")
+    sources, _ = find_sources(tmp_path, Limits())
+    shard = develop_shard(sources, size=(8, 8), color="rgb", fit="stretch", **OPENED)
     assert shard["size"].tolist() == [[10, 40]]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 
 from stages.ingest.duplicates import DEFAULT_THRESHOLD, find_groups, fingerprint, patterns
 
@@ -175,6 +176,27 @@ def reachable_by_brute_force(fingerprints, digests, threshold) -> np.ndarray:
     for middle in range(len(rows)):
         reachable |= reachable[:, [middle]] & reachable[middle]
     return reachable
+
+
+def test_groups_of_many_images_are_the_components_of_all_pairs():
+    """More than are compared at once, so pairs stand in one tile, in neighbours and far apart."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 256, (1500, 192))
+    noise = rng.normal(0, 8, (6000, 192)) * rng.uniform(0, 1.6, (6000, 1))
+    fingerprints = np.clip(scenes[rng.integers(0, 1500, 6000)] + noise, 0, 255).astype(np.uint8)
+    rows = patterns(fingerprints).astype(np.float64)
+    distance = np.sqrt(np.maximum(0, 2 - 2 * rows @ rows.T))
+    within = np.sort(distance[distance < 0.5])
+    middle = within[len(within) // 2 : len(within) // 2 + 500]
+    widest = np.diff(middle).argmax()  # where rounding decides nothing
+    threshold = float(middle[widest : widest + 2].mean())
+    _, expected = connected_components(distance <= threshold)
+
+    groups = find_groups(fingerprints, np.arange(6000), threshold)
+
+    _, first, inverse = np.unique(expected, return_index=True, return_inverse=True)
+    assert np.array_equal(groups, first[inverse])
+    assert 1500 < len(first) < 5000
 
 
 def test_twenty_thousand_different_images_stay_apart():

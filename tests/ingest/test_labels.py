@@ -1,15 +1,11 @@
-import csv
-import io
 import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stages.common.errors import InputError
-from stages.common.params import Table
-from stages.ingest.labels import Labelled, LabelTable, label_photos
+from stages.common.params import Encode, Ingest, Table
+from stages.ingest.labels import Labelled, label_photos
 from stages.ingest.sources import find_sources
 
 BY_NAME = Table()
@@ -30,21 +26,22 @@ def write_photos(root: Path, *names: str) -> None:
         (root / name).write_bytes(b"")
 
 
-def read(root: Path, names: Table | None = BY_NAME) -> Labelled:
-    return label_photos(find_sources(root)[0], names)
+def read(root: Path, names: Table = BY_NAME, **options: object) -> Labelled:
+    ingest = Ingest(table=names, **options)
+    return label_photos(find_sources(root, ingest.limits)[0], ingest, Encode())
 
 
 def labels(labelled: Labelled) -> dict[str, str]:
-    return {photo.name: photo.label for photo in labelled.photos}
+    return {photo.source.name: photo.label for photo in labelled.photos}
 
 
 def reasons(labelled: Labelled) -> dict[str, str]:
     return {one.source: one.reason for one in labelled.rejected}
 
 
-def refusal(root: Path, names: Table | None = BY_NAME) -> str:
+def refusal(root: Path, names: Table = BY_NAME, **options: object) -> str:
     with pytest.raises(InputError) as refused:
-        read(root, names)
+        read(root, names, **options)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -54,7 +51,7 @@ def test_without_a_table_the_folder_is_the_label(tmp_path):
     labelled = read(tmp_path)
     assert labels(labelled) == {"cats/a.jpg": "cats"}
     assert reasons(labelled) == {"b.jpg": "no_label"}
-    assert labelled.tables == []
+    assert labelled.layout == ["folders (the first folder of each path)"]
 
 
 def test_a_table_says_the_label_and_the_folders_mean_nothing(tmp_path):
@@ -63,17 +60,7 @@ def test_a_table_says_the_label_and_the_folders_mean_nothing(tmp_path):
     labelled = read(tmp_path)
     assert labels(labelled) == {"a.jpg": "cat", "all/b.jpg": "dog"}
     assert reasons(labelled) == {"all/c.jpg": "no_label"}
-    assert labelled.tables == ["labels.csv"]
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["one/a.jpg", "one/a", "./one/a.jpg", "one\\a.jpg", "a.jpg", "a", "x/../a.jpg", "  a.jpg "],
-)
-def test_a_path_is_seen_from_the_table_or_from_the_top_with_or_without_extension(tmp_path, path):
-    write_photos(tmp_path, "one/a.jpg", "one/b.jpg")
-    write(tmp_path, **{"one__labels.csv": f"path,label\n{path},cat\n"})
-    assert labels(read(tmp_path)) == {"one/a.jpg": "cat"}
+    assert labelled.layout == ["labels.csv: path path, label label"]
 
 
 def test_a_path_from_the_folder_of_the_table_goes_before_one_from_the_top(tmp_path):
@@ -82,16 +69,20 @@ def test_a_path_from_the_folder_of_the_table_goes_before_one_from_the_top(tmp_pa
     assert labels(read(tmp_path)) == {"one/a.jpg": "inner"}
 
 
-@pytest.mark.parametrize("path", ["missing.jpg", "a.png", "/a.jpg", "../a.jpg", "", "same"])
-def test_a_row_that_names_no_file_or_two_is_listed(tmp_path, path):
+def test_a_row_that_names_no_file_or_two_is_listed(tmp_path):
     write_photos(tmp_path, "a.jpg", "same.jpg", "same.png")
-    write(tmp_path, **{"labels.csv": f"path,label\na.jpg,cat\n{path},dog\n"})
+    write(tmp_path, **{"labels.csv": "path,label\na.jpg,cat\nmissing.jpg,cat\nsame,dog\n,cat\n"})
     labelled = read(tmp_path)
     assert labels(labelled) == {"a.jpg": "cat"}
-    [missing] = [one for one in labelled.rejected if one.reason == "missing_file"]
-    assert missing.source == (path or "labels.csv")
-    found = 2 if path == "same" else 0
-    assert missing.detail == f"line 3 of labels.csv: expected one file, found {found}"
+    assert reasons(labelled) == {
+        "missing.jpg": "missing_file",
+        "same": "missing_file",
+        "labels.csv/5": "missing_file",
+        "same.jpg": "no_label",
+        "same.png": "no_label",
+    }
+    details = {one.source: one.detail for one in labelled.rejected}
+    assert details["same"] == "line 4 of labels.csv: expected one file, found 2"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +117,7 @@ def test_tabs_and_semicolons_separate_cells_too(tmp_path):
     )
     labelled = read(tmp_path)
     assert labels(labelled) == {"a.jpg": "cat, old", "b.jpg": "1,5"}
-    assert labelled.tables == ["one.tsv", "two.csv"]
+    assert len(labelled.layout) == 2
 
 
 def test_a_table_in_a_zip_speaks_of_the_photos_beside_it(tmp_path):
@@ -174,13 +165,10 @@ def test_a_table_that_names_photos_without_labels_is_spare_beside_one_with_label
     assert reasons(labelled) == {"test.csv": "unrelated_table", "b.jpg": "no_label"}
 
 
-@pytest.mark.parametrize(
-    "header", ["photograph,animal", "path,animal", "photograph,label", "path,label,class"]
-)
+@pytest.mark.parametrize("header", ["path,animal,size", "photograph,cat,dog", "path,label,class"])
 def test_columns_that_are_not_obvious_are_refused_until_params_name_them(tmp_path, header):
     write_photos(tmp_path, "a.jpg")
-    width = header.count(",")
-    write(tmp_path, **{"one__labels.csv": f"{header}\n../a.jpg{',cat' * width}\n"})
+    write(tmp_path, **{"one__labels.csv": f"{header}\n../a.jpg,cat,large\n"})
     message = refusal(tmp_path)
     assert message.startswith("data/raw/one/labels.csv: expected one column of paths")
     assert str(header.split(",")) in message
@@ -189,51 +177,172 @@ def test_columns_that_are_not_obvious_are_refused_until_params_name_them(tmp_pat
     assert labels(read(tmp_path, Table(path=path, label=label))) == {"a.jpg": "cat"}
 
 
+@pytest.mark.parametrize("header", ["photograph,animal", "path,animal", "photograph,label"])
+def test_the_only_columns_that_can_be_are_found(tmp_path, header):
+    write_photos(tmp_path, "a.jpg", "b.jpg")
+    write(tmp_path, **{"labels.csv": f"{header}\na.jpg,cat\nb.jpg,dog\n"})
+    assert labels(read(tmp_path)) == {"a.jpg": "cat", "b.jpg": "dog"}
+
+
 def test_named_columns_that_no_table_has_are_refused(tmp_path):
     write_photos(tmp_path, "cats/a.jpg")
     write(tmp_path, **{"labels.csv": "path,label\ncats/a.jpg,cat\n"})
     assert "label = 'breed'" in refusal(tmp_path, Table(label="breed"))
+    assert "group = ['patient']" in refusal(tmp_path, Table(group=["patient"]))
     (tmp_path / "labels.csv").unlink()
     assert "found none among []" in refusal(tmp_path, Table(label="breed"))
+    assert "layout table" in refusal(tmp_path, layout="table")
+    assert "layout pixels" in refusal(tmp_path, layout="pixels")
 
 
 def test_tables_can_be_switched_off(tmp_path):
     write_photos(tmp_path, "cats/a.jpg")
     write(tmp_path, **{"labels.csv": "path,label\ncats/a.jpg,dog\n"})
-    labelled = read(tmp_path, None)
+    labelled = read(tmp_path, layout="folders")
     assert labels(labelled) == {"cats/a.jpg": "cats"}
     assert reasons(labelled) == {"labels.csv": "unrelated_table"}
 
 
-def test_two_labels_of_one_photo_are_refused_and_the_same_twice_is_not(tmp_path):
-    write_photos(tmp_path, "a.jpg")
-    write(tmp_path, **{"one.csv": "path,label\na.jpg,cat\na,cat\n"})
-    assert labels(read(tmp_path)) == {"a.jpg": "cat"}
-    write(tmp_path, **{"two.csv": "path,label\na.jpg,dog\n"})
-    message = refusal(tmp_path)
-    assert "two.csv: expected one label for a.jpg, found 'cat' and, in line 2, 'dog'" in message
-
-
-@pytest.mark.parametrize(("row", "cells"), [("a.jpg,big,cat", 3), ("a.jpg", 1)])
-def test_a_row_with_too_many_or_too_few_cells_is_refused(tmp_path, row, cells):
-    write_photos(tmp_path, "a.jpg", "b.jpg")
-    write(tmp_path, **{"labels.csv": f"path,label\n\nb.jpg,dog\n{row}\n"})
-    assert f"labels.csv: expected 2 cells in line 4, found {cells}" in refusal(tmp_path)
-
-
-@given(
-    st.dictionaries(
-        st.text("ab.é,\"' ", min_size=1).filter(lambda name: name.strip(" ")),
-        st.text("ab|;\"' \t\n,007"),
-        min_size=1,
+def test_rows_that_contradict_each_other_cost_their_photo_alone(tmp_path):
+    write_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    write(
+        tmp_path,
+        **{"one.csv": "path,label,split\na.jpg,cat,train\na,cat,train\nb,cat,train\nc,cat,\n"},
     )
+    assert labels(read(tmp_path)) == dict.fromkeys(["a.jpg", "b.jpg", "c.jpg"], "cat")
+    write(tmp_path, **{"two.csv": "path,label,split\na.jpg,dog,train\nb.jpg,cat,test\nc,cat,\n"})
+    labelled = read(tmp_path)
+    assert labels(labelled) == {"c.jpg": "cat"}
+    assert reasons(labelled) == {"a.jpg": "conflicting_rows", "b.jpg": "conflicting_rows"}
+
+
+def test_a_row_with_too_many_cells_is_listed_and_one_with_too_few_has_empty_ones(tmp_path):
+    write_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    write(tmp_path, **{"labels.csv": "path,label\n\nb.jpg,dog,\na.jpg,big,cat\nc.jpg\n"})
+    labelled = read(tmp_path)
+    assert labels(labelled) == {"b.jpg": "dog"}
+    assert reasons(labelled) == {
+        "labels.csv/4": "bad_row",
+        "a.jpg": "no_label",
+        "c.jpg": "no_label",
+    }
+
+
+def facts(labelled: Labelled) -> dict[str, tuple]:
+    return {one.source.name: (one.label, one.split, one.groups) for one in labelled.photos}
+
+
+def test_split_and_groups_come_from_their_columns(tmp_path):
+    write_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    rows = "a,cat,Training,7,x\nb,dog,PublicTest,7,\nc,cat,PrivateTest,8,x\n"
+    write(tmp_path, **{"t.csv": " image ,Label,Usage,Patient ID,lesion_id\n" + rows})
+    assert facts(read(tmp_path)) == {
+        "a.jpg": ("cat", "train", ("Patient ID=7", "lesion_id=x")),
+        "b.jpg": ("dog", "validation", ("Patient ID=7",)),
+        "c.jpg": ("cat", "test", ("Patient ID=8", "lesion_id=x")),
+    }
+    named = read(tmp_path, Table(label="lesion_id", group="Label"))
+    assert facts(named)["a.jpg"] == ("x", "train", ("Label=cat",))
+
+
+def test_a_named_split_that_holds_something_else_is_refused(tmp_path):
+    write_photos(tmp_path, "a.jpg")
+    write(tmp_path, **{"t.csv": "path,label,set\na,cat,blue\n"})
+    assert facts(read(tmp_path)) == {"a.jpg": ("cat", "", ())}
+    assert "expected train, validation or test" in refusal(tmp_path, Table(split="set"))
+
+
+def test_columns_of_ones_and_zeros_are_labels(tmp_path):
+    write_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    write(tmp_path, **{"t.csv": "image,cat,dog,emu\na,1,0,0\nb,0.0,1.0,1.0\nc,0,0,0\n"})
+    assert labels(read(tmp_path)) == {"a.jpg": "cat", "b.jpg": "dog|emu", "c.jpg": ""}
+    named = read(tmp_path, Table(label=["dog", "emu"]))
+    assert labels(named) == {"a.jpg": "", "b.jpg": "dog|emu", "c.jpg": ""}
+    write(tmp_path, **{"t.csv": "image,cat,dog\na,1,0\nb,0,1\nc,0,0\n"})
+    assert labels(read(tmp_path)) == {"a.jpg": "cat", "b.jpg": "dog"}
+    assert reasons(read(tmp_path)) == {"c.jpg": "no_label"}
+
+
+def test_tables_called_by_sides_give_the_split(tmp_path):
+    write_photos(tmp_path, "all/1.jpg", "all/2.jpg")
+    write(tmp_path, **{"train.csv": "id,label\n1,cat\n", "test.csv": "id,label\n2,dog\n"})
+    assert facts(read(tmp_path)) == {
+        "all/1.jpg": ("cat", "train", ()),
+        "all/2.jpg": ("dog", "test", ()),
+    }
+
+
+def test_a_table_beside_folders_of_sides_keeps_these(tmp_path):
+    write_photos(tmp_path, "train/1.jpg", "test/1.jpg")
+    write(tmp_path, **{"labels.csv": "path,label\ntrain/1.jpg,cat\ntest/1.jpg,dog\n"})
+    assert facts(read(tmp_path)) == {
+        "train/1.jpg": ("cat", "train", ()),
+        "test/1.jpg": ("dog", "test", ()),
+    }
+
+
+def test_an_unlabelled_test_folder_gives_no_split(tmp_path):
+    write_photos(tmp_path, "train/cats/1.jpg", "train/dogs/2.jpg", "test/3.jpg")
+    labelled = read(tmp_path)
+    assert facts(labelled) == {
+        "train/cats/1.jpg": ("cats", "", ()),
+        "train/dogs/2.jpg": ("dogs", "", ()),
+    }
+    assert reasons(labelled) == {"test/3.jpg": "no_label"}
+
+
+def test_sources_of_several_kinds_lie_side_by_side(tmp_path):
+    write_photos(tmp_path, "scans/a.jpg", "scans/b.jpg", "photos/cats/c.jpg", "photos/dogs/d.jpg")
+    write(tmp_path, **{"scans__labels.csv": "path,label\na.jpg,emus\n"})
+    pixels = " ".join(["0"] * 64)
+    write(tmp_path, **{"faces.csv": f"emotion,pixels\ncats,{pixels}\n"})
+    labelled = read(tmp_path)
+    assert labels(labelled) == {
+        "faces.csv/00000002": "cats",
+        "scans/a.jpg": "emus",
+        "photos/cats/c.jpg": "cats",
+        "photos/dogs/d.jpg": "dogs",
+    }
+    assert reasons(labelled) == {"scans/b.jpg": "no_label"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"s(\d\d)", ("01", "", ())),
+        (r"s(?P<label>\d\d)(?P<group>\d\d)", ("01", "", ("name=23",))),
+        (r"(?P<split>test|train)/s(?P<label>\d\d)", ("01", "test", ())),
+    ],
+    ids=["label", "label and group", "in the path"],
 )
-def test_every_cell_comes_back_stripped(cells):
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["path", "label"])
-    writer.writerows(cells.items())
-    table = LabelTable("labels.csv", buffer.getvalue().encode())
-    assert table.header == ["path", "label"]
-    expected = [[path.strip(), label.strip()] for path, label in cells.items()]
-    assert [row for _, row in table.rows()] == expected
+def test_the_name_of_a_file_says_what_the_pattern_finds(tmp_path, pattern, expected):
+    write_photos(tmp_path, "test/s0123.pgm", "test/x.pgm", "train/s0223.pgm")
+    labelled = read(tmp_path, pattern=pattern)
+    assert facts(labelled)["test/s0123.pgm"][::2] == expected[::2]
+    assert facts(labelled)["test/s0123.pgm"][1] == "test"  # the folders say it, too
+    assert reasons(labelled) == {"test/x.pgm": "no_label"}
+
+
+def test_a_pattern_of_groups_leaves_the_labels_to_folders(tmp_path):
+    write_photos(tmp_path, "ill/p1-a.png", "well/p2-b.png", "well/c.png")
+    assert facts(read(tmp_path, pattern=r"^(?P<group>p\d)-")) == {
+        "ill/p1-a.png": ("ill", "", ("name=p1",)),
+        "well/p2-b.png": ("well", "", ("name=p2",)),
+        "well/c.png": ("well", "", ()),
+    }
+
+
+def test_documents_are_listed_and_make_no_class(tmp_path):
+    write_photos(tmp_path, "images/cats/1.jpg", "images/dogs/2.jpg")
+    write(tmp_path, **{"README.md": "Pets", "annotations__1.xml": "<a/>"})
+    (tmp_path / "images/dogs/3.txt").write_bytes(b"\x89PNG\r\n\x1a\n")
+    labelled = read(tmp_path)
+    assert labels(labelled) == {
+        "images/cats/1.jpg": "cats",
+        "images/dogs/2.jpg": "dogs",
+        "images/dogs/3.txt": "dogs",
+    }
+    assert reasons(labelled) == {
+        "README.md": "not_an_image",
+        "annotations/1.xml": "not_an_image",
+    }

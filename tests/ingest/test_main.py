@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages.common.errors import InputError
-from stages.common.params import Ingest, Params
+from stages.common.params import Encode, Ingest, Params
 from stages.common.paths import MANIFEST, RAW
 from stages.common.tables import read_json, read_table
 from stages.ingest.__main__ import main
@@ -24,7 +24,8 @@ def project(tmp_path, monkeypatch):
 
 
 def with_ingest(**options: object) -> Params:
-    return Params.model_construct(ingest=Ingest(size=(24, 24), near_duplicate=0, **options))
+    ingest = Ingest(size=(24, 24), near_duplicate=0, **options)
+    return Params.model_construct(ingest=ingest, encode=Encode())
 
 
 def write_labels(*labels: str) -> None:

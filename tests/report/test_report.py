@@ -79,6 +79,14 @@ def write_reports(
             "images": [1200, 34, 1],
             "groups": [4, 3, 1],
         },
+        "split/leaks": {
+            "group": ["g1"],
+            "id": ["c1"],
+            "source": [source],
+            "label": [label],
+            "given_split": ["test"],
+            "done": ["moved to train"],
+        },
         "kfold/summary": {
             "candidate": ["linear", "hidden"],
             "mean": [0.5, 0.75],
@@ -135,6 +143,22 @@ def write_reports(
         "data/classes": {"task": task, "classes": [], "encoder": "any"},
         "reports/ingest/summary": dict.fromkeys(counts, 2)
         | {"images_per_class": {label: 1234, "dog": 1}},
+        "reports/split/summary": {
+            "assignment": "stratified",
+            "given": 1250,
+            "given_kept": 1249,
+            "leaks": "train",
+            "leaking_groups": 1,
+            "leaking_images": 1,
+            "missing": [{"label": label, "side": "validation"}],
+            "largest_deviation": {
+                "label": label,
+                "side": "test",
+                "wanted": 0.1,
+                "reached": 0.125,
+                "images": 1234,
+            },
+        },
         "reports/finetune/summary": {
             "candidate": "hidden",
             "strategy": "partial",
@@ -149,7 +173,8 @@ def write_reports(
         "reports/metrics": {"test": {"n": 148, **METRICS[task]}},
         "models/choice": {"candidate": "hidden", "why": f"it knows {label}"},
     }
-    charts = ["kfold/candidates", "finetune/curves", *(f"evaluate/{one}" for one in CHARTS[task])]
+    charts = ["split/balance", "kfold/candidates", "finetune/curves"]
+    charts += [f"evaluate/{one}" for one in CHARTS[task]]
     files = {
         f"reports/{name}.csv": pd.DataFrame(tables[name]).to_csv(index=False) for name in tables
     }
@@ -178,9 +203,9 @@ def test_labels_and_sources_stand_on_the_page_as_text():
     assert [tag for tag, _ in page.elements] == tags
     assert "script" not in tags
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
-    # Classes, rejected files (2), split, choice, probable label errors (2), figures of each class,
-    # and the wrong prediction (2).
-    assert page.text.count(EVIL) == 10
+    # Classes, rejected files (2), split, leaks (2), missing, farthest from its ratio, choice,
+    # probable label errors (2), figures of each class, and the wrong prediction (2).
+    assert page.text.count(EVIL) == 14
     alternatives = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
     assert f"Photo of {EVIL} and its heat map" in alternatives
 
@@ -204,7 +229,7 @@ def test_every_address_is_on_the_page_or_beside_it():
     beside = [one for one in addresses if one not in anchors and one not in inside]
     assert len(anchors) == 8
     assert {one[1:] for one in anchors} <= {attrs.get("id") for _, attrs in page.elements}
-    assert len(inside) == 4
+    assert len(inside) == 5
     for one in inside:
         kind, _, content = one.partition(";base64,")
         assert (kind, base64.b64decode(content).decode()) == ("data:image/svg+xml", SVG)
@@ -253,6 +278,46 @@ def test_the_split_is_counted_over_the_folds():
         ["cat", "1,234", "0", "0"],
         ["dog", "0", "0", "1"],
     ]
+
+
+def change_split(**facts: object) -> None:
+    path = Path("reports/split/summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def test_given_sides_leaks_missing_classes_and_the_largest_deviation_are_told():
+    write_reports()
+    text = " ".join(render().text.split())
+    for expected in (
+        "1,249 of the 1,250 images to which a side was given stand there.",
+        "1 images are in 1 groups that were given two sides; these groups were put into train.",
+        "No images of cat in validation.",
+        "farthest from its ratio is cat: 12.5% of its 1,234 images are in test, wanted 10.0%.",
+    ):
+        assert expected in text
+    assert rows_of("group")[1] == ["g1", "c1", "cat/1.jpg", "cat", "test", "moved to train"]
+    change_split(leaks="drop", assignment="stable")
+    text = " ".join(render().text.split())
+    assert "these groups were left out." in text
+    assert "By a hash of each group, the ratios hold on average" in text
+
+
+def test_where_nothing_is_given_or_missing_little_is_said():
+    write_reports()
+    Path("reports/split/leaks.csv").write_text("group,id,source,label,given_split,done\n")
+    change_split(given=0, given_kept=0, leaking_groups=0, leaking_images=0, missing=[])
+    text = " ".join(render().text.split())
+    assert "to which a side was given" not in text and "two sides" in text
+    assert "No leaks: no group was given two sides." in text
+    assert "No images of" not in text
+
+
+def test_of_very_many_missing_classes_some_are_named():
+    write_reports()
+    change_split(missing=[{"label": f"class {one}", "side": "test"} for one in range(25)])
+    text = " ".join(render().text.split())
+    assert "class 19 in test and 5 more." in text
+    assert "class 20" not in text
 
 
 def test_wrong_predictions_come_first_and_are_marked():
@@ -363,7 +428,7 @@ def test_every_task_has_its_verdict_figures_and_pictures(task):
     assert VERDICTS[task] in " ".join(page.text.split())
     assert re.findall(r"<dt>(.*?)</dt>", PAGE.read_text()) == HEADLINES[task]
     inside = [one for one in page.addresses() if one.startswith("data:")]
-    assert len(inside) == 2 + len(CHARTS[task])
+    assert len(inside) == 3 + len(CHARTS[task])
 
 
 def test_of_numbers_the_largest_errors_come_first():

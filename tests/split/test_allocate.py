@@ -51,6 +51,43 @@ def test_single_images_make_folds_of_one_size_in_each_class(strata, folds):
         assert counts.max() - counts.min() <= 1
 
 
+@given(
+    st.lists(st.integers(1, 100), min_size=2, max_size=5),
+    st.lists(st.integers(0, 60), min_size=1, max_size=4),
+)
+def test_single_images_come_within_one_of_any_ratios(ratios, sizes):
+    """In every class that is large enough for an image on each side; in others by what a side gives
+    so that each gets one."""
+    ratios = np.array(ratios)
+    strata = np.repeat(range(len(sizes)), sizes).astype(int)
+    sides = allocate(
+        names(range(len(strata))), np.eye(len(sizes), dtype=int)[strata], ratios, by_hash
+    )
+    for stratum, size in enumerate(sizes):
+        counts = np.bincount(sides[strata == stratum], minlength=len(ratios))
+        exact = ratios / ratios.sum() * size
+        off = 1 if exact.min() >= 1 or size < len(ratios) else len(ratios)
+        assert (np.abs(counts - exact) < off).all()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=40),
+    st.sampled_from([(6, 3, 1), (1, 1, 1, 1, 1)]),
+    st.booleans(),
+)
+def test_groups_of_up_to_m_images_come_within_m_in_each_class(members, ratios, of_one_class):
+    """Also where the images of a group are of several classes."""
+    if of_one_class:
+        members = [[group[0]] * len(group) for group in members]
+    sizes, ratios = [len(group) for group in members], np.array(ratios)
+    groups = names(np.repeat(range(len(members)), sizes))
+    strata = np.eye(4, dtype=int)[np.concatenate(members)]
+    sides = allocate(groups, strata, ratios, by_hash)
+    counts = np.array([strata[sides == side].sum(axis=0) for side in range(len(ratios))])
+    exact = np.outer(ratios / ratios.sum(), strata.sum(axis=0))
+    assert np.abs(counts - exact).max() <= max(sizes)
+
+
 @pytest.mark.parametrize("count", [3, 4, 5, 9])
 def test_three_images_are_enough_for_a_place_on_every_side(count):
     sides = allocate(names(range(count)), np.ones((count, 1), int), RATIOS, by_hash)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.augment.augment_shard import augment_shard
+from stages.common.augment_shard import augment_shard
 from stages.common.pixels import unscaled
 
 IDS = ["0123456789abcdef", "1123456789abcdef", "2123456789abcdef"]

@@ -4,40 +4,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from stages.augment.augment_shard import augment_shard, variant_name
-from stages.common.files import publish
+from stages.common.augment_shard import variant_name
 from stages.common.params import Augment, Params
-from stages.common.paths import AUGMENTED, IMAGES, INDEX, REPORTS
+from stages.common.paths import AUGMENTED, DIGESTS, IMAGES, INDEX, REPORTS
 from stages.common.pictures import contact_sheet, save_photo
 from stages.common.pixels import unscaled
-from stages.common.shard_map import Task, map_shards
 from stages.common.shards import read_shard
 from stages.common.stage import run
-from stages.common.tables import read_table
+from stages.common.tables import read_table, write_table
+from stages.common.variants import compute_variants, digests_of, keep_variants
 
 _SHEET_IMAGES = 10
 
 
 def main(params: Params) -> None:
     """Make the variants of all images, of test images too: those serve other uses than training."""
-    parts = read_table(INDEX).sort_values("row").groupby("part")["id"]
-    tasks = [Task((IMAGES / part, tuple(ids)), (IMAGES / part, *ids)) for part, ids in parts]
-    names = [part for part, _ in parts]
-    # How many variants there are changes none of them.
-    options = params.augment.model_dump(mode="json", exclude={"variants"})
-    variants, files = [], []
-    for number in range(1, params.augment.variants + 1):
-        variant = variant_name(number)
-        settings = {"number": number, **options}
-        folders = map_shards(augment_shard, tasks, settings, f"augment {variant}")
-        variants.append(variant)
-        files += [
-            (folder / "images.npy", Path(variant, name))
-            for folder, name in zip(folders, names, strict=True)
-        ]
-    publish(files, AUGMENTED)
-    sheet = contact_sheet(list(_sheet_rows(names, variants, params.augment)))
+    parts = sorted(set(read_table(INDEX)["part"]))
+    variants = [variant_name(number) for number in range(1, params.augment.variants + 1)]
+    names = sorted(Path(variant, part) for variant in variants for part in parts)
+    files = compute_variants(params.augment, names)
+    keep_variants(files, among=names)
+    columns = {
+        "variant": [name.parent.name for name in names],
+        "part": [name.name for name in names],
+        "digest": digests_of(files[name] for name in names),
+    }
+    write_table(pd.DataFrame(columns), DIGESTS)
+    sheet = contact_sheet(list(_sheet_rows(parts, variants, params.augment)))
     save_photo(sheet, REPORTS / "augment" / "variants.jpg")
 
 

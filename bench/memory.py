@@ -1,0 +1,125 @@
+"""The memory of each stage at 10,000 and at 40,000 images: it must not grow with their number.
+
+python bench/memory.py
+python bench/memory.py --images 1000 4000                # a smaller one
+
+The images are drawn, 32 x 32 px, with one variant, one candidate, two folds and two epochs; the
+other params are those of the repository. What is measured is the memory that a stage asked for
+itself (anonymous and shared pages), of all its processes together, at its peak, looked up every
+20 ms. Pages of mapped files (arrays of images and features, libraries) are not counted: the system
+takes them back whenever it needs them, without writing anything. (Linux alone tells all this.)
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pipeline
+import yaml
+from drawn import draw_photos
+
+SIZE = 32
+LIMIT = 1.3
+_ASKED_FOR = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
+
+
+def main() -> None:
+    """Run all stages on each number of images and print megabytes; the last line is JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--images", type=int, nargs=2, default=[10_000, 40_000], help="how many")
+    few, many = parser.parse_args().images
+    peaks = {images: _peaks(images) for images in (few, many)}
+    ratios = {stage: peaks[many][stage] / peaks[few][stage] for stage in pipeline.STAGES}
+    print(f"\nmegabytes of {few:9,}{many:12,}   ratio")
+    for stage, ratio in ratios.items():
+        over = "" if ratio < LIMIT else f"   more than {LIMIT}"
+        print(f"{stage:9}{peaks[few][stage]:13.0f}{peaks[many][stage]:12.0f}{ratio:8.2f}{over}")
+    facts = {
+        "ratios": {stage: round(ratio, 3) for stage, ratio in ratios.items()},
+        "within_limit": max(ratios.values()) < LIMIT,
+        "megabytes": {
+            str(images): {k: round(v) for k, v in of.items()} for images, of in peaks.items()
+        },
+    }
+    print(json.dumps(facts))
+
+
+def _peaks(images: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        photos, project = Path(folder, "photos"), Path(folder, "project")
+        draw_photos(photos, images, SIZE)
+        pipeline.set_up(project, photos, str(SIZE))
+        _make_short(project / "params.yaml")
+        peaks = {}
+        for stage in pipeline.STAGES:
+            start = time.perf_counter()
+            peaks[stage] = _peak(project, stage)
+            seconds = time.perf_counter() - start
+            print(f"{images:6} {stage:9}{peaks[stage]:7.0f} MB {seconds:6.1f} s", flush=True)
+        return peaks
+
+
+def _make_short(path: Path) -> None:
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["augment"]["variants"] = 1
+    params["features"] = {"whole": {"backbone": "lite0"}}
+    params["candidates"] = {"linear": {"head": {"layers": []}}}
+    params["split"]["folds"] = params["training"]["epochs"] = 2
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def _peak(project: Path, stage: str) -> float:
+    """Run one stage; the most megabytes that all its processes held at once."""
+    environment = {**os.environ, "DARKROOM_CACHE": str(project / ".cache")}
+    command = [sys.executable, "-m", f"stages.{stage}"]
+    peak = 0
+    with tempfile.TemporaryFile("w+") as said:
+        # A session of its own: by that its workers are known.
+        process = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+        while process.poll() is None:
+            peak = max(peak, _kilobytes(process.pid))
+            time.sleep(0.02)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{stage} failed: {said.read()[-2000:]}")
+    return peak / 1024
+
+
+def _kilobytes(session: int) -> int:
+    return sum(
+        int(number)
+        for process in _processes(session)
+        for number in _ASKED_FOR.findall(_read(process / "status"))
+    )
+
+
+def _processes(session: int) -> list[Path]:
+    folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    return [folder for folder in folders if _session(folder) == session]
+
+
+def _session(process: Path) -> int | None:
+    # The name, in brackets, may hold spaces.
+    fields = _read(process / "stat").rpartition(")")[2].split()
+    return int(fields[3]) if fields else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The variants of the images: kept in `data/augmented`, and computed again where they are missing.
+
+They are large and can be computed again bit for bit, so DVC tracks only the table of their digests
+and never sends them. What lies in `data/augmented` may thus be of another revision: a file is used
+if it has the digest of the table, and no other.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from stages.common.augment_shard import augment_shard, variant_name
+from stages.common.errors import InputError
+from stages.common.features import ORIGINAL, shards_in
+from stages.common.files import cache_folder, file_digest, naming_full_disk
+from stages.common.params import Augment
+from stages.common.paths import AUGMENTED, DIGESTS, IMAGES, INDEX
+from stages.common.shard_map import Task, map_shards, worker_count
+from stages.common.tables import read_table
+
+
+def image_shards(augment: Augment | None) -> dict[str, dict[str, Path]]:
+    """The shards of the images by name, under `ORIGINAL`, and then those of their variants.
+
+    Args:
+        augment: The options, or None for the images alone.
+
+    Raises:
+        InputError: As for `variant_shards`.
+    """
+    return {ORIGINAL: shards_in(IMAGES)} | ({} if augment is None else variant_shards(augment))
+
+
+def variant_shards(augment: Augment) -> dict[str, dict[str, Path]]:
+    """The shards of each variant by name, all in `data/augmented`.
+
+    Args:
+        augment: The options, by which what is missing there is computed and put back.
+
+    Raises:
+        InputError: The stage `augment` has not run, or not with these images, options and code;
+            or the disk is full.
+    """
+    table = read_table(DIGESTS)
+    names = map(Path, table["variant"], table["part"])
+    digests = dict(zip(names, table["digest"], strict=True))
+    missing = _without_digest({name: AUGMENTED / name for name in digests}, digests)
+    computed = compute_variants(augment, missing)
+    wrong = [name for name in missing if name not in computed]
+    wrong += _without_digest(computed, digests)
+    if wrong:
+        raise InputError(
+            f"{DIGESTS}: expected the digest of {wrong[0]}, which the images and params do not "
+            f"give; run dvc repro; if that changes nothing, delete {cache_folder()} and run "
+            "dvc repro --force augment"
+        )
+    keep_variants(computed, among=digests)
+    found: dict[str, dict[str, Path]] = {}
+    for name in digests:
+        found.setdefault(name.parent.name, {})[name.name] = AUGMENTED / name
+    return found
+
+
+def compute_variants(augment: Augment, names: Iterable[Path]) -> dict[Path, Path]:
+    """Files of variants in the local cache, computed if they are missing there.
+
+    Args:
+        augment: The options.
+        names: `<variant>/<part>` of each file. Those of no such variant or part are left out.
+
+    Returns:
+        The file of each name.
+    """
+    names = set(names)
+    ids = read_table(INDEX).sort_values("row").groupby("part")["id"].agg(tuple) if names else {}
+    # How many variants there are changes none of them.
+    options = augment.model_dump(mode="json", exclude={"variants"})
+    found = {}
+    for number in range(1, augment.variants + 1):
+        variant = variant_name(number)
+        wanted = {part: of_part for part, of_part in ids.items() if Path(variant, part) in names}
+        tasks = [
+            Task((IMAGES / part, of_part), (IMAGES / part, *of_part))
+            for part, of_part in wanted.items()
+        ]
+        if tasks:
+            settings = {"number": number, **options}
+            folders = map_shards(augment_shard, tasks, settings, f"augment {variant}")
+            for part, folder in zip(wanted, folders, strict=True):
+                found[Path(variant, part)] = folder / "images.npy"
+    return found
+
+
+def keep_variants(files: Mapping[Path, Path], among: Iterable[Path]) -> None:
+    """Put files into `data/augmented`, read-only, and remove what does not belong there.
+
+    Args:
+        files: Of the local cache, by `<variant>/<part>`.
+        among: The names of all that belong there.
+
+    Raises:
+        InputError: The disk is full.
+    """
+    kept = {AUGMENTED / name for name in among}
+    for path in sorted(AUGMENTED.rglob("*"), reverse=True):  # a folder after its files
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in kept and not path.name.startswith("."):
+            path.unlink(missing_ok=True)
+    with naming_full_disk(AUGMENTED):
+        for name, file in files.items():
+            _place(file, AUGMENTED / name)
+
+
+def digests_of(files: Iterable[Path]) -> list[str]:
+    """SHA-256 of each file, hexadecimal; in threads, since hashing needs no interpreter."""
+    with ThreadPoolExecutor(worker_count()) as threads:
+        return list(threads.map(file_digest, files))
+
+
+def _without_digest(files: Mapping[Path, Path], digests: Mapping[Path, str]) -> list[Path]:
+    """The names of those files that are missing or have another digest than they should."""
+    there = {name: file for name, file in files.items() if file.is_file()}
+    received = dict(zip(there, digests_of(there.values()), strict=True))
+    return [name for name in files if received.get(name) != digests[name]]
+
+
+def _place(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`, or a copy where that cannot be.
+
+    Both are read-only then: who writes into the one would change the other.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Another process may do the same, or read what stands there.
+    fresh = target.with_name(f".{target.name}-{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    try:
+        _link_or_copy(source, fresh)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)  # it stays if `target` was the same file already
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        source.chmod(0o444)
+        os.link(source, target)
+    except OSError:  # it lies on another disk, or belongs to another user
+        shutil.copyfile(source, target)
+        target.chmod(0o444)

@@ -1,0 +1,508 @@
+"""Zip and tar files, read where they lie: nothing is unpacked to disk, and nothing in them trusted.
+
+What an archive says of a member only bounds what is read for it. Members are found by offset, so
+that they can be read in any order and by any process: also in a .tar.gz, which is one stream of
+packed bytes, and in a large packed member of a zip, such as a table.
+"""
+
+import bisect
+import contextlib
+import io
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from stages.common.params import Limits
+
+BOMB_BYTES = 1_000_000
+"""What unpacks to less is no bomb, whatever its ratio."""
+
+_BLOCK = tarfile.BLOCKSIZE
+# Deflate makes at most 1,032 bytes of one, so a step never gives more than 4 MB.
+_PACKED_STEP = 4096
+_FIRST_SPACING = 262_144
+# About 40 KB each: the last 32 KB that were unpacked, and the tables of the decompressor.
+_MAX_CHECKPOINTS = 2048
+# Long names and extended attributes stand in headers of their own; libarchive has the same bound.
+_MAX_HEADER = 1_048_576
+_AFTER_END = 1_048_576
+_ENTRY = b"PK\x01\x02"
+# A name, comment and extra field of more than 500 bytes is unusual, so this bounds the whole list.
+_ENTRY_BYTES, _ENTRIES_FREE = 512, 1_048_576
+
+_ENCRYPTED, _UTF8_NAME = 1, 0x800  # flags of a member of a zip
+_GZIP, _DEFLATE = 31, -15  # zlib's wbits
+_LONG_NAME, _LONG_LINK, _SPARSE = b"L", b"K", b"S"
+_EXTENDED, _EXTENDED_FOR_ALL = (b"x", b"X"), b"g"
+_RECORDS = ("path", "size", "GNU.sparse.name", "GNU.sparse.size", "GNU.sparse.major")
+_DENSE = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+
+ReadAt = Callable[[int, int], bytes]
+"""Gives at most so many bytes (second) from a position (first); none at the end, and only there."""
+
+
+class OverLimit(Exception):
+    """An archive asks for more than `ingest.limits` allows; the message names the param."""
+
+
+class Fault(NamedTuple):
+    """Why a member is not used: a reason from the list of `sources`, and the detail."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class InZip:
+    """Where a member of a zip lies.
+
+    Attributes:
+        header: Offset of its local header in the file.
+        packed: Its packed bytes.
+        deflated: Whether it is packed at all.
+        checksum: CRC-32 of its bytes.
+    """
+
+    header: int
+    packed: int
+    deflated: bool
+    checksum: int
+
+    def open(self, file: Path, size: int) -> BinaryIO:
+        """The member as a seekable stream of at most `size` bytes.
+
+        Raises:
+            OSError: It cannot be read. Reading may raise it, too.
+        """
+        with file.open("rb") as stream:
+            stream.seek(self.header)
+            fixed = stream.read(30)
+        if len(fixed) < 30 or not fixed.startswith(b"PK\x03\x04"):
+            raise OSError("expected the header of a member, found other bytes")
+        start = self.header + 30 + sum(struct.unpack("<HH", fixed[26:]))
+        if self.deflated:
+            return _window(_inflated(file, start, self.packed, _DEFLATE).read_at, 0, size)
+        return _window_of_file(file, start, size)
+
+
+@dataclass(frozen=True)
+class InTar:
+    """Where a member of a tar lies: its offset in the tar, which may be packed as a whole."""
+
+    offset: int
+    gzipped: bool
+
+    def open(self, file: Path, size: int) -> BinaryIO:
+        """The member as a seekable stream of at most `size` bytes.
+
+        Raises:
+            OSError: It cannot be read. Reading may raise it, too.
+        """
+        if self.gzipped:
+            return _window(_inflated_whole(file).read_at, self.offset, size)
+        return _window_of_file(file, self.offset, size)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: its name as it stands there, and its size unpacked, bytes."""
+
+    name: str
+    size: int
+    place: InZip | InTar
+    fault: Fault | None
+
+
+def check_limits(limits: Limits, members: int, unpacked: int, packed: int) -> None:
+    """Whether an archive with so many members and bytes is within the limits.
+
+    Raises:
+        OverLimit: It is not.
+    """
+    if members > limits.archive_members:
+        raise OverLimit(
+            f"holds more than {limits.archive_members} members (ingest.limits.archive_members)"
+        )
+    if unpacked > limits.archive_gigabytes * 1e9:
+        raise OverLimit(
+            f"unpacks to more than {limits.archive_gigabytes:g} GB "
+            "(ingest.limits.archive_gigabytes)"
+        )
+    if is_bomb(limits, unpacked, packed):
+        raise OverLimit(
+            f"unpacks to more than {limits.ratio:g} times its size (ingest.limits.ratio)"
+        )
+
+
+def is_bomb(limits: Limits, unpacked: int, packed: int) -> bool:
+    """Whether something unpacks to suspiciously much."""
+    return unpacked > max(BOMB_BYTES, limits.ratio * packed)
+
+
+def list_zip(file: Path, limits: Limits) -> Iterator[Member]:
+    """The files of a zip, in its order.
+
+    Raises:
+        OverLimit: It has too many members.
+        Exception: It is broken; zipfile raises whatever it likes on bytes from strangers.
+    """
+    with _BoundedReader(file, limits) as stream, zipfile.ZipFile(stream) as archive:
+        infos = archive.infolist()
+    check_limits(limits, len(infos), 0, 0)
+    for info in infos:
+        name = _name_in_zip(info)
+        if not name.endswith("/"):
+            deflated = info.compress_type == zipfile.ZIP_DEFLATED
+            place = InZip(info.header_offset, info.compress_size, deflated, info.CRC)
+            yield Member(name, info.file_size, place, _fault_in_zip(info, limits))
+
+
+class _BoundedReader(io.BufferedReader):
+    """A zip while its list is read, which is refused before it fills the memory.
+
+    The list says itself how long it is, and may lie; but each entry begins with a signature.
+    """
+
+    def __init__(self, file: Path, limits: Limits):
+        super().__init__(io.FileIO(file))
+        self._limits = limits
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        entries = ((size or 0) - _ENTRIES_FREE) // _ENTRY_BYTES
+        check_limits(self._limits, entries, 0, 0)
+        content = super().read(size)
+        check_limits(self._limits, content.count(_ENTRY), 0, 0)
+        return content
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    name = info.orig_filename  # the other one is cut at a NUL
+    if not info.flag_bits & _UTF8_NAME:
+        # macOS writes UTF-8 and does not say so; another name in code page 437 is hardly UTF-8.
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/")  # as old Windows programs write
+
+
+def _fault_in_zip(info: zipfile.ZipInfo, limits: Limits) -> Fault | None:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind == stat.S_IFLNK:
+        return Fault("link", "a link; pack the file itself")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return Fault("special_file", "a device, pipe or socket")
+    if info.flag_bits & _ENCRYPTED:
+        return Fault("unreadable", "encrypted; pack it again without a password")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+        return Fault("unreadable", f"packed by the method {method}; pack it again with deflate")
+    if is_bomb(limits, info.file_size, info.compress_size):
+        detail = f"unpacks to more than {limits.ratio:g} times its size (ingest.limits.ratio)"
+        return Fault("too_large", detail)
+    return None
+
+
+def list_tar(file: Path, limits: Limits) -> Iterator[Member]:
+    """The files of a .tar or .tar.gz, in its order; which of both it is, its first bytes say.
+
+    Raises:
+        OverLimit: It has too many members, or unpacks to too much.
+        Exception: It is broken or cut off: ValueError, OSError, tarfile.HeaderError.
+    """
+    with file.open("rb") as stream:
+        gzipped = stream.read(2) == b"\x1f\x8b"
+        plain = partial(_read_at, stream.fileno())
+        tar = _Tar(_inflated_whole(file).read_at if gzipped else plain, gzipped)
+        packed = file.stat().st_size
+        members = 0
+        for member in tar.members():
+            members += member is not None
+            if not gzipped and tar.offset > packed:
+                raise ValueError(f"is cut off after {members} members")
+            check_limits(limits, members, tar.offset, packed if gzipped else tar.offset)
+            if member is not None:
+                yield member
+
+
+class _Tar:
+    """Walks over the headers of a tar.
+
+    Args:
+        read_at: Reads the tar, unpacked.
+        gzipped: What the places of its members shall say.
+    """
+
+    def __init__(self, read_at: ReadAt, gzipped: bool):
+        self._read_at = read_at
+        self._gzipped = gzipped
+        self._records: dict[str, str] = {}
+        self.offset = 0  # of what is read next
+
+    def members(self) -> Iterator[Member | None]:
+        """A member for each file, None for each header of anything else."""
+        while block := self._next_block():
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            self.offset += _BLOCK
+            if info.type in (*_EXTENDED, _EXTENDED_FOR_ALL, _LONG_NAME, _LONG_LINK):
+                self._extend(info)
+                yield None
+            else:
+                member = self._member(info)
+                self._records = {}
+                yield None if info.isdir() else member
+        self._check_end()
+
+    def _read(self, size: int) -> bytes:
+        return _read_fully(self._read_at, self.offset, size)
+
+    def _skip(self, size: int) -> None:
+        if size < 0:
+            raise ValueError(f"expected the size of a member, found {size}")
+        self.offset += -(-size // _BLOCK) * _BLOCK
+
+    def _next_block(self) -> bytes:
+        """The next header, or nothing at the end."""
+        block = self._read(_BLOCK)
+        if len(block) < _BLOCK:
+            # The two empty blocks at the end may be missing, but no byte of the last member.
+            if block or not self.offset or not self._read_at(self.offset - 1, 1):
+                raise ValueError("is cut off")
+            return b""
+        return block if any(block) else b""
+
+    def _extend(self, info: tarfile.TarInfo) -> None:
+        """Read what a header says of the one that follows it."""
+        if info.size > _MAX_HEADER:
+            raise ValueError(f"has a header of {info.size} bytes")
+        content = self._read(info.size)
+        if info.type in _EXTENDED:
+            records = _pax_records(content)
+            self._records |= {key: records[key] for key in _RECORDS if key in records}
+        elif info.type == _LONG_NAME:
+            self._records["path"] = _decoded(content.split(b"\0")[0])
+        self._skip(info.size)
+
+    def _member(self, info: tarfile.TarInfo) -> Member:
+        sparse = info.type == _SPARSE or any(key.startswith("GNU.sparse") for key in self._records)
+        if info.type == _SPARSE:
+            self._skip_sparse_headers()
+        name = self._records.get("GNU.sparse.name") or self._records.get("path", info.name)
+        size = int(self._records.get("size", info.size))
+        start = self.offset
+        if info.isreg() or info.type not in tarfile.SUPPORTED_TYPES:
+            self._skip(size)
+        return Member(name, size, InTar(start, self._gzipped), _fault_in_tar(info, sparse))
+
+    def _skip_sparse_headers(self) -> None:
+        start = self.offset
+        block, more = _read_fully(self._read_at, start - _BLOCK, _BLOCK), 482
+        while block[more : more + 1] not in (b"", b"\0"):
+            block, more = self._read(_BLOCK), 504
+            self.offset += _BLOCK
+            if self.offset - start > _MAX_HEADER:
+                raise ValueError(f"has a header of more than {_MAX_HEADER} bytes")
+
+    def _check_end(self) -> None:
+        """Read on to the checksum of a .tar.gz, unless too much follows the end of the tar."""
+        end = self.offset + _AFTER_END
+        while self.offset < end and (content := self._read(_PACKED_STEP)):
+            self.offset += len(content)
+
+
+def _fault_in_tar(info: tarfile.TarInfo, sparse: bool) -> Fault | None:
+    if sparse:
+        return Fault("unreadable", "a sparse file; pack it again without --sparse")
+    if info.issym() or info.islnk():
+        detail = "a link; pack the file itself (tar --dereference --hard-dereference)"
+        return Fault("link", detail)
+    if info.type not in _DENSE:
+        return Fault("special_file", f"a device, pipe or other thing of type {info.type!r}")
+    return None
+
+
+def _pax_records(content: bytes) -> dict[str, str]:
+    """The records `<length> <key>=<value>` and line feed of an extended header."""
+    records, start = {}, 0
+    while start < len(content):
+        space = content.index(b" ", start, start + 10)
+        end = start + int(content[start:space])
+        if end <= space:
+            raise ValueError("has a broken extended header")
+        key, _, value = content[space + 1 : end - 1].partition(b"=")
+        records[_decoded(key)] = _decoded(value)
+        start = end
+    return records
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _read_at(handle: int, position: int, size: int) -> bytes:
+    return os.pread(handle, size, position)
+
+
+def _read_fully(read_at: ReadAt, position: int, size: int) -> bytes:
+    pieces = []
+    while size > 0 and (piece := read_at(position, size)):
+        pieces.append(piece)
+        position, size = position + len(piece), size - len(piece)
+    return b"".join(pieces)
+
+
+class Inflated:
+    """Random access to the bytes that a stretch of a file unpacks to.
+
+    On the first way through, the state of the decompressor is kept at checkpoints, and reading
+    starts at the one before. There is a bounded number of them: each time there are too many,
+    every other one is dropped, so their distance is about a thousandth of the whole.
+
+    Args:
+        file: The file on disk.
+        start, packed: The stretch: its offset and bytes.
+        wbits: As zlib has it: gzip (of several streams one after the other, too) or raw deflate.
+    """
+
+    def __init__(self, file: Path, start: int, packed: int, wbits: int):
+        self._handle = os.open(file, os.O_RDONLY)
+        self._end = start + packed
+        self._wbits = wbits
+        self._spacing = _FIRST_SPACING
+        self._next_packed = start
+        self._decompressor = zlib.decompressobj(wbits)
+        self._done = False
+        self._content, self._position = b"", 0  # the step at hand, and where it begins
+        self._checkpoints = [(0, start, self._decompressor.copy())]
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):
+            os.close(self._handle)
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """At most `size` bytes from a position; none at the end, and only there.
+
+        Raises:
+            OSError: The packed bytes are broken or cut off.
+        """
+        self._seek(position)
+        while position >= self._position + len(self._content):
+            if self._done:
+                return b""
+            self._step()
+        first = position - self._position
+        return self._content[first : first + size]
+
+    def _seek(self, position: int) -> None:
+        nearest = bisect.bisect_right(self._checkpoints, position, key=lambda one: one[0]) - 1
+        start, next_packed, decompressor = self._checkpoints[nearest]
+        if not self._position <= position or start > self._position + len(self._content):
+            self._position, self._content, self._done = start, b"", False
+            self._next_packed, self._decompressor = next_packed, decompressor.copy()
+
+    def _step(self) -> None:
+        """Unpack the next few packed bytes."""
+        size = min(_PACKED_STEP, self._end - self._next_packed)
+        packed = os.pread(self._handle, max(size, 0), self._next_packed)
+        if not packed:
+            raise OSError("its packed bytes are cut off")
+        self._position += len(self._content)
+        self._content = b""
+        try:
+            self._content = self._decompressor.decompress(packed)
+        except zlib.error as error:
+            raise OSError(f"its packed bytes are broken: {error}") from None
+        self._next_packed += len(packed) - len(self._decompressor.unused_data)
+        if self._decompressor.eof:
+            self._next_stream()
+        self._keep_checkpoint()
+
+    def _next_stream(self) -> None:
+        """A gzip file may hold several streams; what follows and is none, is left alone."""
+        magic = os.pread(self._handle, 2, self._next_packed)
+        self._done = self._wbits != _GZIP or magic != b"\x1f\x8b"
+        if not self._done:
+            self._decompressor = zlib.decompressobj(self._wbits)
+
+    def _keep_checkpoint(self) -> None:
+        position = self._position + len(self._content)
+        if self._done or position < self._checkpoints[-1][0] + self._spacing:
+            return
+        self._checkpoints.append((position, self._next_packed, self._decompressor.copy()))
+        if len(self._checkpoints) > _MAX_CHECKPOINTS:
+            self._checkpoints = self._checkpoints[::2]
+            self._spacing *= 2
+
+
+class _Window(io.RawIOBase):
+    """A stretch of something as a stream of its own.
+
+    Args:
+        read_at: Reads the whole.
+        offset, size: The stretch.
+        owned: What is closed with it.
+    """
+
+    def __init__(self, read_at: ReadAt, offset: int, size: int, owned: BinaryIO | None):
+        self._read_at, self._offset, self._size, self._owned = read_at, offset, size, owned
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = max(0, (0, self._position, self._size)[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        content = self._read_at(self._offset + self._position, wanted)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+    def close(self) -> None:
+        if self._owned is not None:
+            self._owned.close()
+        super().close()
+
+
+def _window(
+    read_at: ReadAt, offset: int, size: int, owned: BinaryIO | None = None
+) -> io.BufferedReader:
+    return io.BufferedReader(_Window(read_at, offset, size, owned))
+
+
+def _window_of_file(file: Path, offset: int, size: int) -> io.BufferedReader:
+    stream = file.open("rb")
+    return _window(partial(_read_at, stream.fileno()), offset, size, stream)
+
+
+def _inflated_whole(file: Path) -> Inflated:
+    return _inflated(file, 0, file.stat().st_size, _GZIP)
+
+
+def _inflated(file: Path, start: int, packed: int, wbits: int) -> Inflated:
+    """The same one for the same bytes, so that its checkpoints serve for the next member."""
+    facts = file.stat()
+    state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return _kept_inflated(file, start, packed, wbits, state)
+
+
+# Few, since each may hold 80 MB of checkpoints; files come in the order of their names.
+@lru_cache(maxsize=2)
+def _kept_inflated(
+    file: Path, start: int, packed: int, wbits: int, state: tuple[int, ...]
+) -> Inflated:
+    return Inflated(file, start, packed, wbits)

@@ -1,0 +1,144 @@
+"""From files to arrays: the ids of photos, their shards, and what is measured of each."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from stages.common.errors import one_line
+from stages.common.params import Ingest
+from stages.common.photos import Unusable, image_id
+from stages.common.shard_map import Task, map_shards
+from stages.common.shards import cut_shards, part_name
+from stages.ingest.develop_shard import develop_shard
+from stages.ingest.labels import Photo
+from stages.ingest.sources import Rejected
+
+
+@dataclass(frozen=True)
+class Identified:
+    """Photos whose bytes can be read.
+
+    Attributes:
+        photos: In the order of their names.
+        ids: Of each; copies of one file have ids of their own.
+        originals: Of each the id of the first copy.
+    """
+
+    photos: list[Photo]
+    ids: list[str]
+    originals: list[str]
+
+
+@dataclass(frozen=True)
+class Developed:
+    """The n usable photos, in the order of their names.
+
+    Attributes:
+        table: A row for each, with `id`, `original`, `source`, `label`, `given_split`, `part`,
+            `row`, `width`, `height` (of the upright photo, pixels) and `exact`, the digest of its
+            pixels.
+        given_groups: What each belongs to, as in `Photo`.
+        fingerprints: uint8 (n, 192), by which repeats are found.
+        measures: float32 (n, k), by which its quality is judged.
+        shards: The file of each shard in the local cache, and its name.
+    """
+
+    table: pd.DataFrame
+    given_groups: list[tuple[str, ...]]
+    fingerprints: np.ndarray
+    measures: np.ndarray
+    shards: list[tuple[Path, str]]
+
+
+def identify(photos: Iterable[Photo]) -> tuple[Identified, list[Rejected]]:
+    """Read every photo once to give it its id, and list those that cannot be read."""
+    seen: Counter[str] = Counter()
+    found, rejected = Identified([], [], []), []
+    ordered = sorted(photos, key=lambda photo: photo.source.name)
+    for photo in tqdm(ordered, desc="ingest: reading", unit="file", mininterval=1):
+        try:
+            content = photo.source.read()
+        except Unusable as error:
+            rejected.append(Rejected(photo.source.name, error.reason, error.detail))
+            continue
+        except Exception as error:  # members of archives fail in many ways: password, CRC, ...
+            detail = f"{type(error).__name__}: {one_line(error)}"
+            rejected.append(Rejected(photo.source.name, "unreadable", detail))
+            continue
+        original = image_id(content)
+        copies = seen[original]
+        found.photos.append(photo)
+        found.ids.append(image_id(content, copies) if copies else original)
+        found.originals.append(original)
+        seen[original] += 1
+    return found, rejected
+
+
+def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, list[Rejected]]:
+    """Develop photos, and list those that cannot be; None if none can."""
+    settings = {
+        "size": list(ingest.size),
+        "color": ingest.color,
+        "fit": ingest.fit,
+        "background": list(ingest.background),
+        "min_side": ingest.min_side,
+        "megapixels": ingest.limits.megapixels,
+    }
+    cuts = cut_shards(found.ids, ingest.shard_images)
+    sources = [photo.source for photo in found.photos]
+    tasks = [Task((sources[cut],), tuple(found.ids[cut])) for cut in cuts]
+    shards, rejected = [], []
+    for cut, folder in zip(cuts, map_shards(develop_shard, tasks, settings, "ingest"), strict=True):
+        reasons, details = np.load(folder / "reason.npy"), np.load(folder / "detail.npy")
+        members = range(len(found.ids))[cut]
+        rejected += [
+            Rejected(sources[one].name, str(reason), str(detail))
+            for one, reason, detail in zip(members, reasons, details, strict=True)
+            if reason
+        ]
+        usable = [one for one, reason in zip(members, reasons, strict=True) if not reason]
+        if usable:
+            shards.append(_read(folder, found, usable))
+    return (_concatenate(shards) if shards else None), rejected
+
+
+def _read(folder: Path, found: Identified, usable: Sequence[int]) -> Developed:
+    photos = [found.photos[one] for one in usable]
+    size = np.load(folder / "size.npy")
+    part = part_name([found.ids[one] for one in usable])
+    table = pd.DataFrame(
+        {
+            "id": [found.ids[one] for one in usable],
+            "original": [found.originals[one] for one in usable],
+            "source": [photo.source.name for photo in photos],
+            "label": [photo.label for photo in photos],
+            "given_split": [photo.split for photo in photos],
+            "part": part,
+            "row": range(len(usable)),
+            "width": size[:, 0],
+            "height": size[:, 1],
+            "exact": np.load(folder / "exact.npy"),
+        }
+    )
+    return Developed(
+        table,
+        [photo.groups for photo in photos],
+        np.load(folder / "fingerprint.npy"),
+        np.load(folder / "quality.npy"),
+        [(folder / "images.npy", part)],
+    )
+
+
+def _concatenate(shards: Sequence[Developed]) -> Developed:
+    return Developed(
+        pd.concat([shard.table for shard in shards], ignore_index=True),
+        [groups for shard in shards for groups in shard.given_groups],
+        np.concatenate([shard.fingerprints for shard in shards]),
+        np.concatenate([shard.measures for shard in shards]),
+        [file for shard in shards for file in shard.shards],
+    )

@@ -1,0 +1,136 @@
+"""What `ingest` reports: every file that is not used, repeats, conflicts and doubtful images."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stages.common.paths import IMAGES, REPORTS
+from stages.common.pictures import contact_sheet, save_photo
+from stages.common.shards import read_shard
+from stages.common.stage import log
+from stages.common.tables import write_json, write_table
+from stages.ingest.groups import Settled
+from stages.ingest.labels import Labelled
+from stages.ingest.sources import Rejected
+
+FOLDER = REPORTS / "ingest"
+_SHEET_ROWS = 40
+_SHEET_IMAGES = 8
+_SHOWN_LABELS = 20
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known at the end of `ingest`.
+
+    Attributes:
+        table: All n developed images.
+        used: Those of them in the manifest, with their final labels.
+        repeats: int64 (n,), the group of repeats of each image.
+        settled: What became of the same picture under two labels.
+        rejected: Files and rows that are not used.
+        issues: `image` (position in `table`), `issue` and `value` of images of doubtful quality.
+    """
+
+    table: pd.DataFrame
+    used: pd.DataFrame
+    repeats: np.ndarray
+    settled: Settled
+    rejected: list[Rejected]
+    issues: pd.DataFrame
+
+
+def log_labels(labelled: Labelled) -> None:
+    """Say where the labels come from, and how many photos each has."""
+    counts = Counter(photo.label for photo in labelled.photos)
+    shown = ", ".join(f"{label} {counts[label]}" for label in sorted(counts)[:_SHOWN_LABELS])
+    more = f" and {len(counts) - _SHOWN_LABELS} more" if len(counts) > _SHOWN_LABELS else ""
+    for layout in labelled.layout:
+        log(f"ingest: labels from {layout}")
+    log(f"ingest: {len(labelled.photos)} photos with {len(counts)} labels: {shown}{more}")
+    sides = Counter(photo.split for photo in labelled.photos if photo.split)
+    if sides:
+        given = ", ".join(f"{side} {count}" for side, count in sorted(sides.items()))
+        log(f"ingest: given sides: {given}")
+
+
+def write_reports(findings: Findings) -> None:
+    """Write everything below `reports/ingest`."""
+    columns = ["source", "reason", "detail"]
+    rejected = pd.DataFrame(map(vars, findings.rejected), columns=columns)
+    write_table(rejected, FOLDER / "rejected.csv")
+    repeated = _repeated(findings)
+    write_table(repeated[["group", "id", "source", "label", "exact"]], FOLDER / "groups.csv")
+    conflicts = _conflicts(findings, repeated)
+    write_table(conflicts, FOLDER / "conflicts.csv")
+    doubtful = findings.table.iloc[findings.issues["image"]].reset_index(drop=True)
+    doubtful = doubtful.join(findings.issues[["issue", "value"]].reset_index(drop=True))
+    doubtful = doubtful.sort_values(["issue", "source"])
+    write_table(doubtful[["id", "source", "label", "issue", "value"]], FOLDER / "quality.csv")
+    facts = _facts(findings, repeated, conflicts, doubtful)
+    write_json(facts, FOLDER / "summary.json")
+    save_photo(contact_sheet(list(_group_rows(repeated))), FOLDER / "duplicates.jpg")
+    save_photo(contact_sheet(list(_issue_rows(doubtful))), FOLDER / "quality.jpg")
+    log(
+        f"ingest: {facts['used']} images with {len(facts['images_per_class'])} labels, "
+        f"{facts['rejected']} files rejected, {facts['images_in_groups']} images in "
+        f"{facts['groups_of_repeats']} groups of repeats, {facts['conflicts']} images in conflict, "
+        f"{len(doubtful)} doubts about quality"
+    )
+
+
+def _repeated(findings: Findings) -> pd.DataFrame:
+    """The images that repeat another one, each with the smallest id among its repeats."""
+    table = findings.table.assign(done=findings.settled.done)
+    table["group"] = table["id"].groupby(findings.repeats).transform("min")
+    return table[table.duplicated("group", keep=False)].sort_values(["group", "source"])
+
+
+def _conflicts(findings: Findings, repeated: pd.DataFrame) -> pd.DataFrame:
+    """Repeats under different labels; of near duplicates it is only said that they are."""
+    differ = repeated.groupby("group")["label"].transform("nunique") > 1
+    conflicts = repeated[differ].copy()
+    conflicts["done"] = conflicts["done"].replace("", "near_duplicate")
+    return conflicts[["group", "id", "source", "label", "exact", "done"]]
+
+
+def _facts(
+    findings: Findings, repeated: pd.DataFrame, conflicts: pd.DataFrame, doubtful: pd.DataFrame
+) -> dict:
+    return {
+        "found": len(findings.used) + len(findings.rejected),
+        "used": len(findings.used),
+        "rejected": len(findings.rejected),
+        "rejected_by_reason": dict(Counter(one.reason for one in findings.rejected)),
+        "images_per_class": findings.used["label"].value_counts().to_dict(),
+        "given_sides": dict(
+            Counter(findings.used["given_split"][findings.used["given_split"] != ""])
+        ),
+        "groups_of_repeats": int(repeated["group"].nunique()),
+        "images_in_groups": len(repeated),
+        "exact_copies": int(findings.table.duplicated("exact").sum()),
+        "conflicts": len(conflicts),
+        "quality": doubtful["issue"].value_counts().to_dict(),
+    }
+
+
+def _group_rows(repeated: pd.DataFrame) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Caption and images of the largest groups, for the contact sheet."""
+    sizes = repeated["group"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
+    for group in sizes.index[:_SHEET_ROWS]:
+        members = repeated[repeated["group"] == group]
+        yield f"{len(members)} images: {members['source'].iloc[0]}, ...", _images(members)
+
+
+def _issue_rows(doubtful: pd.DataFrame) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Caption and first images of each issue, the worst first."""
+    for issue, images in doubtful.groupby("issue"):
+        yield f"{issue}: {len(images)} images", _images(images)
+
+
+def _images(table: pd.DataFrame) -> list[np.ndarray]:
+    shown: Iterable[tuple[str, int]] = zip(table["part"], table["row"], strict=True)
+    return [read_shard(IMAGES / part)[row] for part, row in list(shown)[:_SHEET_IMAGES]]
