@@ -103,13 +103,15 @@ def keep_variants(files: Mapping[Path, Path], among: Iterable[Path]) -> None:
     Raises:
         InputError: The disk is full.
     """
-    kept = {AUGMENTED / name for name in among}
-    for path in sorted(AUGMENTED.rglob("*"), reverse=True):  # a folder after its files
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path not in kept and not path.name.startswith("."):
-            path.unlink(missing_ok=True)
+    belongs = {AUGMENTED / name for name in among}
+    belongs |= {path.parent for path in belongs}
+    for path in AUGMENTED.glob("*"):
+        if path not in belongs:
+            _remove(path)
+    for path in AUGMENTED.glob("*/*"):
+        # With a dot in front it is what another process is about to put there.
+        if path not in belongs and not path.name.startswith("."):
+            _remove(path)
     with naming_full_disk(AUGMENTED):
         for name, file in files.items():
             _place(file, AUGMENTED / name)
@@ -126,6 +128,13 @@ def _without_digest(files: Mapping[Path, Path], digests: Mapping[Path, str]) -> 
     there = {name: file for name, file in files.items() if file.is_file()}
     received = dict(zip(there, digests_of(there.values()), strict=True))
     return [name for name in files if received.get(name) != digests[name]]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _place(source: Path, target: Path) -> None:
