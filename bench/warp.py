@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from bench.common import argument_parser, load_photos, seconds_in_turns
-from stages.augment.augment_shard import vary_all
+from stages.common.augment_shard import vary_all
 from stages.common.params import Augment
 from stages.common.quiet_tensorflow import tf
 

@@ -20,7 +20,7 @@ LAYERS = {"whole": {"backbone": "lite0", "layers": ["block4b_expand_activation"]
 
 def call(project: Project, *command: str) -> str:
     """Run a command that must not fail, and give what it printed."""
-    done = project.run(*command)
+    done = project.run(*command, workers=1)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -53,12 +53,12 @@ def listed_digests(project: Project) -> list[str]:
 def author(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project up to `kfold` that ran, was committed and pushed; then with other variants."""
     folder = tmp_path_factory.mktemp("author")
-    project = make_project(folder / "project", photos=80)
+    project = make_project(folder / "project", photos=60)
     project.set(
         augment__variants=2,
         augment__rescale=1 / 255,
         candidates={"linear": {"head": {"layers": []}}},
-        training__epochs=2,
+        training__epochs=1,
     )
     shutil.copyfile(ROOT / ".gitignore", project.path(".gitignore"))
     project.path("data/.gitignore").write_text("/augmented\n")
@@ -68,7 +68,7 @@ def author(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     call(project, "dvc", "remote", "add", "--default", "store", str(folder / "store"))
     call(project, "dvc", "add", "--quiet", "data/raw")
-    project.repro()
+    project.repro(workers=1)
     commit(project, "first")
     call(project, "git", "tag", "first")
     call(project, "dvc", "push")
@@ -106,9 +106,9 @@ def kill_when_a_variant_is_computed(project: Project, *command: str) -> None:
 def test_who_pulls_can_change_the_head_without_variants(author: Project, tmp_path):
     colleague = clone(author, tmp_path / "colleague")
     assert not colleague.path("data/augmented").exists()
-    assert ran(colleague.repro()) == []
+    assert ran(colleague.repro(workers=1)) == []
     colleague.set(training__head__dropout=0.3)
-    log = colleague.repro()
+    log = colleague.repro(workers=1)
     assert ran(log) == ["encode", "kfold"]
     assert "augment variant" not in log
     assert not colleague.path("data/augmented").exists()
@@ -135,7 +135,7 @@ def test_lost_variants_and_those_of_another_revision_give_the_same_features(
     others = digests(author, "sha256")
     call(author, "git", "checkout", "--quiet", "first")
     call(author, "dvc", "checkout")
-    assert ran(author.repro()) == []
+    assert ran(author.repro(workers=1)) == []
     assert digests(author, "sha256") == others, "so that there is something not to be used"
     author.set(features=LAYERS)
     assert ran(call(author, "dvc", "repro", "embed")) == ["embed"]

@@ -55,11 +55,11 @@ def write_project(folder: Path, backbone: keras.Model) -> None:
     (folder / "params.yaml").write_text(PARAMS)
 
 
-def run_embed(folder: Path) -> subprocess.CompletedProcess:
-    """Run the stage with one worker, which is the process that exports the network too."""
+def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Python with one worker, which is the process itself."""
     environment = {"PYTHONPATH": str(ROOT), "DARKROOM_WORKERS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "stages.embed"],
+        [sys.executable, *arguments],
         cwd=folder,
         env=os.environ | environment | {"DARKROOM_CACHE": str(folder / "cache")},
         capture_output=True,
@@ -70,7 +70,7 @@ def run_embed(folder: Path) -> subprocess.CompletedProcess:
 def test_a_network_that_onnx_does_not_know_runs_in_tensorflow(tmp_path):
     backbone = backbone_that_onnx_does_not_know()
     write_project(tmp_path, backbone)
-    done = run_embed(tmp_path)
+    done = run_python(tmp_path, "-m", "stages.embed")
     assert done.returncode == 0, done.stderr
     assert "'frozen' cannot be exported to ONNX" in done.stdout
     assert "raw has no frozen part" in done.stdout
@@ -90,3 +90,23 @@ def test_a_network_that_onnx_does_not_know_runs_in_tensorflow(tmp_path):
     assert np.load(features / "partial/original/part-1.npy").shape == (5, 6, 6, 4)
     # Strategy auto chooses by the pooled features.
     np.testing.assert_array_equal(np.load(features / "undecided/v1/part-2.npy"), received)
+
+
+def test_who_asks_for_features_may_train_with_other_threads(tmp_path):
+    """As `finetune` does after a pull: the network must be exported, and then it trains."""
+    image = keras.Input((8, 8, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255, name="preprocess")(image)
+    small = keras.Model(image, keras.layers.Conv2D(4, 3, name="conv")(x), name="odd")
+    write_project(tmp_path, small)
+    script = (
+        "from stages.common.determinism import make_deterministic\n"
+        "from stages.common.embedding import embed\n"
+        "from stages.common.params import Features\n"
+        "from stages.common.variants import image_shards\n"
+        "found = embed('odd', Features(backbone='odd'), image_shards(None), None)\n"
+        "make_deterministic(threads=2, seed=0)\n"
+        "print(len(found['original']))\n"
+    )
+    done = run_python(tmp_path, "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2"

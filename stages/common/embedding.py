@@ -1,7 +1,9 @@
 """What the frozen part of a network gives for each image and variant, computed once."""
 
 import hashlib
+import multiprocessing
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from stages.common.embed_shard import embed_shard
@@ -64,12 +66,18 @@ def _frozen_network(features: Features) -> tuple[Path, str]:
 
 
 def _export(path: Path, features: Features, target: Path) -> Path:
+    """Export in a process of its own: `finetune` trains in this one, with threads of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as process:
+        return process.submit(_export_here, path, features, target).result()
+
+
+def _export_here(path: Path, features: Features, target: Path) -> Path:
     from stages.common.determinism import make_deterministic
     from stages.common.frozen import export
     from stages.common.keras_files import load, save
     from stages.common.networks import frozen_part
 
-    # As `embed_shard` wants it, which a run with one worker calls in this same process.
     make_deterministic(threads=1, seed=0)
     frozen = frozen_part(load(path), features)
     try:
