@@ -104,7 +104,7 @@ for stage in sys.argv[1:]:
     print(json.dumps(sorted(file for file in files if file)))
 """
     stages = ["stages.encode", "stages.ingest.__main__", "stages.split.__main__"]
-    stages.append("stages.augment.__main__")
+    stages.append("stages.augment")
     run = subprocess.run(
         [sys.executable, "-c", script, *stages],
         cwd=imports.ROOT,

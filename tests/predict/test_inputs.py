@@ -75,7 +75,7 @@ def test_a_photo_is_developed_as_it_is_read(tmp_path):
     ("name", "content", "why"),
     [
         ("text.jpg", b"no photo", "not_an_image"),
-        ("empty.jpg", b"", "empty file"),
+        ("empty.jpg", b"", "empty_file: 0 bytes"),
         ("missing.jpg", None, "No such file"),
         ("nul\0.jpg", None, "null"),
     ],
