@@ -1,11 +1,11 @@
 """Command `compare`: the review of a change of data, for people."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from stages.common.errors import InputError, printable
+from stages.common.command_line import run_command
+from stages.common.errors import printable
 from stages.compare.changes import compare
 from stages.compare.command_line import parse
 from stages.compare.contents import read_contents
@@ -28,18 +28,5 @@ def main(options: argparse.Namespace) -> None:
     sys.stdout.flush()
 
 
-def _run() -> None:
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
-    try:
-        main(parse(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {printable(str(error))}")
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    _run()
+    run_command(main, parse)

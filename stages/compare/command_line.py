@@ -3,9 +3,8 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from stages.common.names import unknown_name
+from stages.common.command_line import Parser, one_of
 
 FORMATS = ["table", "json"]
 _DESCRIPTION = """\
@@ -31,22 +30,9 @@ exit code:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see --help\n")
-
-
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read and check the command line; a wrong one ends the program."""
-    parser = _Parser(
-        prog="python -m stages.compare",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("compare", _DESCRIPTION, _EPILOG)
     parser.add_argument(
         "before",
         nargs="?",
@@ -70,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--format",
-        type=_format,
+        type=one_of("format", FORMATS),
         default="table",
         metavar="FORMAT",
         help="of the summary on standard output: table, or json with every image that changed "
@@ -80,9 +66,3 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if Path(options.output).is_file():
         parser.error(f"expected --output with a folder, received the file {options.output!r}")
     return options
-
-
-def _format(text: str) -> str:
-    if text not in FORMATS:
-        raise argparse.ArgumentTypeError(unknown_name("format", text, FORMATS))
-    return text

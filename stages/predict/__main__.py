@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from stages.common.errors import InputError
+from stages.common.command_line import run_command
+from stages.common.errors import InputError, printable
 from stages.common.paths import CLASSES, MODEL
 from stages.predict.command_line import parse
 from stages.predict.inputs import Photo, Unreadable, find_photos, read_lines, read_photos
-from stages.predict.outputs import FORMATS, Result, one_line
+from stages.predict.outputs import FORMATS, Result
 
 if TYPE_CHECKING:
     from stages.predict.classifier import Classifier
@@ -37,7 +37,7 @@ class _Failures:
 
     def tell(self, one: Unreadable) -> None:
         self.count += 1
-        tqdm.write(f"error: {one_line(one.path)}: {one_line(one.why)}", file=sys.stderr)
+        tqdm.write(f"error: {printable(one.path)}: {printable(one.why)}", file=sys.stderr)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -92,7 +92,7 @@ def _find(given: Sequence[str]) -> tuple[Iterator[str | Unreadable], int | None]
 
 
 def _what(given: Sequence[str], piped: bool) -> str:
-    places = [*map(one_line, given), *(["standard input"] if piped and not given else [])]
+    places = [*map(printable, given), *(["standard input"] if piped and not given else [])]
     return ", ".join(places) or "the command line"
 
 
@@ -159,21 +159,7 @@ def _predict(
         yield Result(photo.path, ranking, overlay)
 
 
-def _run() -> None:
+if __name__ == "__main__":
     # What Pillow warns of in files from strangers is no news to who asked for a prediction.
     warnings.simplefilter("ignore")
-    # A name that is not UTF-8 comes out with escapes, in JSON with those that mean its bytes.
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
-    try:
-        sys.exit(main(parse(sys.argv[1:])))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    _run()
+    run_command(main, parse)

@@ -1,12 +1,11 @@
 """The command line of `predict`."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from stages.common.command_line import Parser, one_of
 from stages.common.keras_names import NETWORKS
-from stages.common.names import unknown_name
 from stages.predict.outputs import FORMATS
 
 _DESCRIPTION = """\
@@ -39,22 +38,9 @@ exit code:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see --help\n")
-
-
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read and check the command line; a wrong one ends the program."""
-    parser = _Parser(
-        prog="python -m stages.predict",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("predict", _DESCRIPTION, _EPILOG)
     parser.add_argument(
         "images",
         nargs="*",
@@ -71,7 +57,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--format",
-        type=_one_of("format", list(FORMATS)),
+        type=one_of("format", list(FORMATS)),
         default="table",
         metavar="FORMAT",
         help="table, csv or json (default: table)",
@@ -90,7 +76,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     model.add_argument(
         "--pretrained",
-        type=_one_of("network", NETWORKS),
+        type=one_of("network", NETWORKS),
         metavar="NETWORK",
         help="an ImageNet classifier as its authors trained it, on the middle square of each "
         "photo, needs no params.yaml: EfficientNetLite0 (its weights are installed), or one of "
@@ -122,12 +108,3 @@ def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, received {text!r}")
     return int(text)
-
-
-def _one_of(what: str, names: list[str]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(unknown_name(what, text, names))
-        return text
-
-    return check

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from stages.common.errors import printable
+
 
 @dataclass(frozen=True)
 class Result:
@@ -22,13 +24,6 @@ class Result:
     overlay: str | None = None
 
 
-def one_line(text: str) -> str:
-    """A name for people, with escapes for what would break the line or steer a terminal."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
-
-
 def to_table(results: Iterable[Result], task: str, classes: Sequence[str]) -> Iterator[str]:
     """A block for each photo, or a line where there is one answer for each.
 
@@ -36,14 +31,14 @@ def to_table(results: Iterable[Result], task: str, classes: Sequence[str]) -> It
     """
     from stages.common.encoding import APPLIES  # late, since scikit-learn takes long to import
 
-    width = max((len(one_line(name)) for name in classes), default=0)
+    width = max((len(printable(name)) for name in classes), default=0)
 
     def line(name: str, probability: float) -> str:
         mark = ("* " if probability >= APPLIES else "  ") if task == "multilabel" else ""
-        return f"{mark}{one_line(name):<{width}}  {probability:6.1%}"
+        return f"{mark}{printable(name):<{width}}  {probability:6.1%}"
 
     for result in results:
-        path = one_line(result.path)
+        path = printable(result.path)
         if task == "regression":
             yield f"{result.ranking:>12.6g}  {path}\n"
         elif len(result.ranking) == 1:
