@@ -11,10 +11,11 @@ from stages.common.params import Augment, Params
 from stages.common.paths import AUGMENTED, DIGESTS, IMAGES, INDEX, REPORTS
 from stages.common.pictures import contact_sheet, save_photo
 from stages.common.pixels import unscaled
+from stages.common.shard_map import file_digests
 from stages.common.shards import read_shard
 from stages.common.stage import run
 from stages.common.tables import read_table, write_table
-from stages.common.variants import compute_variants, digests_of, keep_variants
+from stages.common.variants import compute_variants, keep_variants
 
 _SHEET_IMAGES = 10
 
@@ -26,10 +27,11 @@ def main(params: Params) -> None:
     names = sorted(Path(variant, part) for variant in variants for part in parts)
     files = compute_variants(params.augment, names)
     keep_variants(files, among=names)
+    digests = file_digests(list(files.values()), "augment: looking up")
     columns = {
         "variant": [name.parent.name for name in names],
         "part": [name.name for name in names],
-        "digest": digests_of(files[name] for name in names),
+        "digest": [digests[files[name]] for name in names],
     }
     write_table(pd.DataFrame(columns), DIGESTS)
     sheet = contact_sheet(list(_sheet_rows(parts, variants, params.augment)))

@@ -16,7 +16,7 @@ from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
 from stages.common.encoding import to_predictions
 from stages.common.features import open_images, predict
-from stages.common.files import publish
+from stages.common.files import cache_folder, publish
 from stages.common.imports import code_digest
 from stages.common.keras_files import load, save
 from stages.common.networks import layer_table
@@ -24,7 +24,6 @@ from stages.common.params import Params
 from stages.common.paths import CHECKPOINTS, CHOICE, MODEL, REPORTS
 from stages.common.plans import Plan, make_plan
 from stages.common.quiet_tensorflow import keras
-from stages.common.shard_map import cache_folder
 from stages.common.snapshots import finished_epochs
 from stages.common.stage import log, run
 from stages.common.tables import read_json, write_json, write_table

@@ -113,7 +113,7 @@ def _remove_unfinished(place: Path) -> None:
 def _keys(function: Callable, tasks: Sequence[Task], settings: dict, description: str) -> list[str]:
     """The name of each task's result."""
     inputs = dict.fromkeys(one for task in tasks for one in task.inputs if isinstance(one, Path))
-    digests = _digests(list(inputs), f"{description}: looking up")
+    digests = file_digests(list(inputs), f"{description}: looking up")
     code = code_digest(function.__module__)
 
     def key(task: Task) -> str:
@@ -124,8 +124,13 @@ def _keys(function: Callable, tasks: Sequence[Task], settings: dict, description
     return [key(task) for task in tasks]
 
 
-def _digests(files: Sequence[Path], description: str) -> dict[Path, str]:
-    """The digest of each file; in threads, since hashing needs no interpreter."""
+def file_digests(files: Sequence[Path], description: str) -> dict[Path, str]:
+    """SHA-256 of each file, hexadecimal; in threads, since hashing needs no interpreter.
+
+    Args:
+        files: Those that are not known yet are read.
+        description: For the progress bar, which shows when it takes longer.
+    """
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     found: dict[Path, str] = {}
     with (

@@ -8,16 +8,15 @@ if it has the digest of the table, and no other.
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stages.common.augment_shard import augment_shard, variant_name
 from stages.common.errors import InputError
 from stages.common.features import ORIGINAL, shards_in
-from stages.common.files import cache_folder, file_digest, naming_full_disk
+from stages.common.files import cache_folder, naming_full_disk
 from stages.common.params import Augment
 from stages.common.paths import AUGMENTED, DIGESTS, IMAGES, INDEX
-from stages.common.shard_map import Task, map_shards, worker_count
+from stages.common.shard_map import Task, file_digests, map_shards
 from stages.common.tables import read_table
 
 
@@ -117,17 +116,11 @@ def keep_variants(files: Mapping[Path, Path], among: Iterable[Path]) -> None:
             _place(file, AUGMENTED / name)
 
 
-def digests_of(files: Iterable[Path]) -> list[str]:
-    """SHA-256 of each file, hexadecimal; in threads, since hashing needs no interpreter."""
-    with ThreadPoolExecutor(worker_count()) as threads:
-        return list(threads.map(file_digest, files))
-
-
 def _without_digest(files: Mapping[Path, Path], digests: Mapping[Path, str]) -> list[Path]:
     """The names of those files that are missing or have another digest than they should."""
-    there = {name: file for name, file in files.items() if file.is_file()}
-    received = dict(zip(there, digests_of(there.values()), strict=True))
-    return [name for name in files if received.get(name) != digests[name]]
+    there = [file for file in files.values() if file.is_file()]
+    received = file_digests(there, "augment: looking up")
+    return [name for name, file in files.items() if received.get(file) != digests[name]]
 
 
 def _remove(path: Path) -> None:

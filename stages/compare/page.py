@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
+from stages.common.pages import fill
 from stages.compare import words
 from stages.compare.changes import NO_LABEL, Changes
 from stages.compare.contents import Contents
@@ -29,14 +29,9 @@ def write_page(before: Contents, after: Contents, changes: Changes, folder: Path
     """
     folder.mkdir(parents=True, exist_ok=True)
     sheets = [_sheet(kind, before.version, after.version, changes, folder) for kind in _SHEETS]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["cell"] = words.cell
-    text = environment.get_template("page.html").render(
+    text = fill(
+        Path(__file__).with_name("page.html"),
+        words.cell,
         names=(before.version.name, after.version.name),
         headline=words.headline(changes),
         notes=words.notes(before, after, changes),

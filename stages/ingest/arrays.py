@@ -1,7 +1,6 @@
 """From files to arrays: the ids of photos, their shards, and what is measured of each."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +10,12 @@ from tqdm import tqdm
 
 from stages.common.errors import one_line
 from stages.common.params import Ingest
-from stages.common.photos import Unusable, image_id
+from stages.common.photos import Unusable
 from stages.common.shard_map import Task, map_shards
 from stages.common.shards import cut_shards, part_name
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.labels import Photo
-from stages.ingest.sources import Rejected
+from stages.ingest.sources import Rejected, image_ids
 
 
 @dataclass(frozen=True)
@@ -57,26 +56,23 @@ class Developed:
 
 def identify(photos: Iterable[Photo]) -> tuple[Identified, list[Rejected]]:
     """Read every photo once to give it its id, and list those that cannot be read."""
-    seen: Counter[str] = Counter()
-    found, rejected = Identified([], [], []), []
-    ordered = sorted(photos, key=lambda photo: photo.source.name)
-    for photo in tqdm(ordered, desc="ingest: reading", unit="file", mininterval=1):
-        try:
-            content = photo.source.read()
-        except Unusable as error:
-            rejected.append(Rejected(photo.source.name, error.reason, error.detail))
-            continue
-        except Exception as error:  # members of archives fail in many ways: password, CRC, ...
-            detail = f"{type(error).__name__}: {one_line(error)}"
-            rejected.append(Rejected(photo.source.name, "unreadable", detail))
-            continue
-        original = image_id(content)
-        copies = seen[original]
-        found.photos.append(photo)
-        found.ids.append(image_id(content, copies) if copies else original)
-        found.originals.append(original)
-        seen[original] += 1
-    return found, rejected
+    readable, rejected = [], []
+
+    def contents() -> Iterator[bytes]:
+        ordered = sorted(photos, key=lambda photo: photo.source.name)
+        for photo in tqdm(ordered, desc="ingest: reading", unit="file", mininterval=1):
+            try:
+                content = photo.source.read()
+            except Unusable as error:
+                rejected.append(Rejected(photo.source.name, error.reason, error.detail))
+            except Exception as error:  # members of archives fail in many ways: password, CRC, ...
+                detail = f"{type(error).__name__}: {one_line(error)}"
+                rejected.append(Rejected(photo.source.name, "unreadable", detail))
+            else:
+                readable.append(photo)
+                yield content
+
+    return Identified(readable, *image_ids(contents())), rejected
 
 
 def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, list[Rejected]]:

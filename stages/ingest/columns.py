@@ -8,7 +8,7 @@ from stages.common.errors import InputError
 from stages.common.params import Table
 from stages.common.paths import RAW
 from stages.ingest.sides import to_side
-from stages.ingest.tables import TextTable
+from stages.ingest.tables import TextTable, plain_name
 
 # In the order of preference: an id may number the rows and happen to be a photo's name too.
 PATH_COLUMNS = (
@@ -65,8 +65,8 @@ def find_path_column(
         wanted: `ingest.table.path`.
         names_photo: Whether a cell does, by `Photos.find`.
     """
-    header = list(map(_plain, table.header))
-    for name in PATH_COLUMNS if wanted is None else [_plain(wanted)]:
+    header = list(map(plain_name, table.header))
+    for name in PATH_COLUMNS if wanted is None else [plain_name(wanted)]:
         if name in header and any(map(names_photo, table.column(header.index(name)))):
             return header.index(name)
     if wanted is not None:
@@ -138,10 +138,6 @@ def refuse_unclear(name: str, header: Sequence[str], names: Table) -> InputError
     )
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_")
-
-
 def _cells(rows: Sequence[Sequence[str]], number: int) -> list[str]:
     return [cells[number] for cells in rows if number < len(cells)]
 
@@ -150,10 +146,10 @@ def _find_named(
     header: Sequence[str], wanted: str | list[str] | None, usual: Sequence[str]
 ) -> tuple[int, ...] | None:
     """The columns that are wanted, None if one is not there; or all that are called as usual."""
-    plain = list(map(_plain, header))
+    plain = list(map(plain_name, header))
     if wanted is None:
         return tuple(number for number, name in enumerate(plain) if name in usual)
-    names = list(map(_plain, [wanted] if isinstance(wanted, str) else wanted))
+    names = list(map(plain_name, [wanted] if isinstance(wanted, str) else wanted))
     return tuple(map(plain.index, names)) if set(names) <= set(plain) else None
 
 
@@ -168,7 +164,7 @@ def _guess_labels(
     """The one column that is called so; or the only one left; or all that are left, if they hold
     ones and zeros."""
     left = [number for number in range(len(header)) if number not in taken]
-    called = [number for number in left if _plain(header[number]) in LABEL_COLUMNS]
+    called = [number for number in left if plain_name(header[number]) in LABEL_COLUMNS]
     if called:
         return tuple(called) if len(called) == 1 else ()
     if len(left) == 1:

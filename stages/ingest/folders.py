@@ -56,6 +56,11 @@ def read_folders(
     return Folders(labels, sides, f"the {chosen} folder of each path")
 
 
+def read_sides(names: Sequence[str]) -> list[str]:
+    """The sides of a given split alone, whatever else the folders say; as in `Folders`."""
+    return strip_folders([folder_parts(name) for name in names])[1]
+
+
 def folder_parts(name: str) -> Parts:
     """The folders around a photo.
 

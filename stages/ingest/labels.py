@@ -26,7 +26,7 @@ from stages.ingest.columns import (
     find_path_column,
     refuse_unclear,
 )
-from stages.ingest.folders import read_folders
+from stages.ingest.folders import read_folders, read_sides
 from stages.ingest.matching import Photos
 from stages.ingest.pixel_layouts import find_layout
 from stages.ingest.pixel_tables import PixelLayout, PixelRow, rows
@@ -181,7 +181,7 @@ def _without_lone_side(found: Labelled) -> Labelled:
 
 def _label_by_names(photos: Sequence[Source], ingest: Ingest) -> Labelled:
     found = Labelled(layout=[f"names of files ({ingest.pattern})"] if photos else [])
-    sides = read_folders([photo.name for photo in photos], "first").sides if photos else []
+    sides = read_sides([photo.name for photo in photos])
     for photo, side in zip(photos, sides, strict=True):
         label = find_in_name(photo.name, ingest).get("label")
         if label:
@@ -445,7 +445,7 @@ def _add_sides_of_folders(labelled: Labelled, photos: Sequence[Source]) -> Label
     if not photos or any(photo.split for photo in labelled.photos):
         return labelled
     names = [photo.name for photo in photos]
-    sides = dict(zip(names, read_folders(names, "first").sides, strict=True))
+    sides = dict(zip(names, read_sides(names), strict=True))
     sided = [replace(photo, split=sides[photo.source.name]) for photo in labelled.photos]
     return _without_lone_side(replace(labelled, photos=sided))
 

@@ -47,10 +47,6 @@ class Photos:
                     return _prefer(self._by_key[key], path, table)
         return _prefer(self._find_by_end(posixpath.normpath(path)), path, table)
 
-    def has(self, path: str, folder: str = "") -> bool:
-        """Whether a path names a photo with its extension, wherever it lies."""
-        return bool(posixpath.splitext(path)[1]) and len(self.find(path, folder)) == 1
-
     def _find_by_end(self, path: str) -> list[Source]:
         """The photos whose paths have most folders at their end in common with a path."""
         wanted = [part for part in path.casefold().split("/") if part not in ("", "..", ".")]

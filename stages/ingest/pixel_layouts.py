@@ -16,7 +16,7 @@ from stages.common.params import Table
 from stages.common.paths import RAW
 from stages.ingest.pixel_tables import PixelLayout, is_value, lines, split_cells, try_split
 from stages.ingest.sources import Source
-from stages.ingest.tables import find_delimiter, is_text_table
+from stages.ingest.tables import find_delimiter, is_text_table, plain_name
 
 # Fewer numbers are no image, unless ingest.table.image_size says so.
 _FEWEST = 64
@@ -98,10 +98,6 @@ def _read_head(source: Source, names: Table) -> _Head:
     return _Head(source, names, delimiter, [*first, *filter(None, others)])
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_")
-
-
 def _name_photos(rows: Iterable[Sequence[str]], columns: Sequence[int]) -> bool:
     return any(
         _PHOTO.search(row[column]) for row in rows for column in columns if column < len(row)
@@ -112,7 +108,7 @@ def _text_column(head: _Head) -> int | None:
     """The column that `ingest.table.pixels` names, or else whose cells are lists of values."""
     first = head.rows[0]
     if head.names.pixels is not None:
-        header, wanted = list(map(_plain, first)), _plain(head.names.pixels)
+        header, wanted = list(map(plain_name, first)), plain_name(head.names.pixels)
         return header.index(wanted) if wanted in header else None
     columns = range(head.columns)
     found = [column for column in columns if _lists_values(head, column)]
@@ -210,9 +206,9 @@ def _called_like_pixels(header: Sequence[str] | None, names: Table) -> tuple[lis
     """The columns that are called like pixels, and whether beyond doubt."""
     label = [names.label] if isinstance(names.label, str) else names.label or []
     group = [names.group] if isinstance(names.group, str) else names.group or []
-    used = {_plain(name) for name in [*label, *group, names.split or ""]}
+    used = {plain_name(name) for name in [*label, *group, names.split or ""]}
     by_prefix: dict[str, list[int]] = {}
-    for number, name in enumerate(map(_plain, header or ())):
+    for number, name in enumerate(map(plain_name, header or ())):
         match = _PIXEL_NAME.fullmatch(name)
         if match and name not in used:
             by_prefix.setdefault(match[1], []).append(number)
@@ -229,7 +225,9 @@ def _hold_values(rows: list[list[str]], columns: Sequence[int]) -> bool:
 
 def _named_size(header: Sequence[str] | None, candidates: Sequence[int]) -> tuple[int, int] | None:
     """Height and width, where the columns are called 1x1 to 28x28 or the like."""
-    matches = [_PIXEL_NAME.fullmatch(_plain(header[one])) for one in candidates] if header else []
+    matches = (
+        [_PIXEL_NAME.fullmatch(plain_name(header[one])) for one in candidates] if header else []
+    )
     places = {(match[2], match[3]) for match in matches if match and match[3]}
     rows, columns = {row for row, _ in places}, {column for _, column in places}
     whole = bool(places) and len(matches) == len(places) == len(rows) * len(columns)

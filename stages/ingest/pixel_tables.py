@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from stages.common.faults import shown
 from stages.common.photos import Unusable
 from stages.ingest.sources import Source
+from stages.ingest.tables import LONGEST_LINE
 
-_LONGEST_LINE = 16 * 2**20
 # Of the number in names: so wide that rows added later change no earlier name.
 _DIGITS = 8
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -124,7 +124,7 @@ def lines(source: Source) -> Iterator[tuple[int, int, bytes]]:
     with source.open() as stream:
         offset = 0
         for line in itertools.count(1):
-            content = stream.readline(_LONGEST_LINE)
+            content = stream.readline(LONGEST_LINE)
             if not content:
                 return
             text = content.removeprefix(_BYTE_ORDER_MARK) if line == 1 else content

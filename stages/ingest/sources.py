@@ -45,7 +45,8 @@ from stages.ingest.archives import (
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 """What is read as if it were a folder."""
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods")
+TEXT_SUFFIXES = (".csv", ".tsv")
+TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".xlsx", ".xlsm", ".xls", ".ods")
 """Tables are read piece by piece, so `file_megabytes` is not for them."""
 
 _UNSUPPORTED = (
@@ -133,15 +134,16 @@ def find_sources(folder: Path, limits: Limits) -> tuple[list[Source], list[Rejec
     return sorted(sources, key=lambda source: source.name), rejected
 
 
-def image_ids(contents: Iterable[bytes]) -> list[str]:
-    """The id of each photo; the second and later copies of the same bytes get their own."""
+def image_ids(contents: Iterable[bytes]) -> tuple[list[str], list[str]]:
+    """The id of each photo, and that of the first copy of its bytes; later ones get their own."""
     seen: Counter[str] = Counter()
-    ids = []
+    ids, originals = [], []
     for content in contents:
         first = image_id(content)
         ids.append(image_id(content, seen[first]) if seen[first] else first)
+        originals.append(first)
         seen[first] += 1
-    return ids
+    return ids, originals
 
 
 def _rejected(name: str, fault: Fault) -> Rejected:

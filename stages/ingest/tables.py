@@ -16,19 +16,17 @@ from stages.common.params import Limits
 from stages.common.photos import Unusable
 from stages.ingest import read_workbook
 from stages.ingest.archives import is_bomb
-from stages.ingest.sources import Source
+from stages.ingest.sources import TABLE_SUFFIXES, TEXT_SUFFIXES, Source
 
 Lines = Iterator[tuple[int, list[str]]]
 
-_TEXTS = (".csv", ".tsv")
-_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 _MEGABYTE = 1_000_000
 # What tells the delimiter.
 _LOOKED_AT = 20
-_LONGEST_LINE = 16 * 2**20
+LONGEST_LINE = 16 * 2**20
 
 # One cell may hold all pixels of an image.
-csv.field_size_limit(_LONGEST_LINE)
+csv.field_size_limit(LONGEST_LINE)
 
 
 class TextTable:
@@ -56,14 +54,19 @@ class TextTable:
         return (cells[number] for _, cells in self.rows() if number < len(cells))
 
 
+def plain_name(name: str) -> str:
+    """The name of a column as names are compared: without case, blanks as underscores."""
+    return name.strip().lower().replace(" ", "_")
+
+
 def is_text_table(name: str) -> bool:
     """Whether a file of this name holds rows of text: CSV or TSV."""
-    return name.lower().endswith(_TEXTS)
+    return name.lower().endswith(TEXT_SUFFIXES)
 
 
 def is_table(name: str) -> bool:
     """Whether a file of this name holds one table or several."""
-    return name.lower().endswith((*_TEXTS, *_WORKBOOKS))
+    return name.lower().endswith(TABLE_SUFFIXES)
 
 
 def open_tables(source: Source, limits: Limits) -> list[TextTable]:
@@ -115,7 +118,7 @@ def _open_text(source: Source) -> TextTable:
         encoding = "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with _text(source, encoding) as text:
         try:
-            delimiter = find_delimiter(text.readline(_LONGEST_LINE) for _ in range(_LOOKED_AT))
+            delimiter = find_delimiter(text.readline(LONGEST_LINE) for _ in range(_LOOKED_AT))
         except UnicodeDecodeError as error:
             raise _not_utf8(error) from None
     table = TextTable(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 import pandas as pd
 
+from stages.common.pages import fill
 from stages.common.params import Params, Ratios
 from stages.common.paths import CHOICE, CLASSES, METRICS, REPORTS
 from stages.common.stage import log, run
@@ -45,14 +45,8 @@ _TEST_CHARTS = {
 
 def main(params: Params) -> None:
     """Write the page; pictures of photos are loaded from the folders beside it, when seen."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["cell"] = _cell
-    page = environment.get_template("page.html").render(sections=_SECTIONS, **_facts())
+    template = Path(__file__).with_name("page.html")
+    page = fill(template, _cell, sections=_SECTIONS, **_facts())
     PAGE.write_text(page, encoding="utf-8")
     log(f"report: {PAGE}")
 
