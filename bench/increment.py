@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import pipeline
+import yaml
 from drawn import CLASSES, draw_photos
 
 SIZE = 64
@@ -59,6 +60,10 @@ def _project(folder: Path, images: int) -> Path:
     photos = folder.with_suffix(".photos")
     draw_photos(photos / "day-1", images, SIZE, seed=1)
     pipeline.set_up(folder, photos, str(SIZE))
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["ingest"]["class_folder"] = "last"  # data/raw/<day>/<class>/
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     pipeline.run(folder, "backbone")
     return folder
 

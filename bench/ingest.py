@@ -27,7 +27,7 @@ from stages.common.params import load_params
 from stages.common.shard_map import worker_count
 
 ROUNDS = 3
-DRAWN, DRAWN_SIZE, FEW = 10_000, 64, 40
+DRAWN, DRAWN_SIZE, FEW = 10_000, 64, 300
 
 
 def main() -> None:

@@ -295,6 +295,13 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         yield team
 
 
+def test_a_change_of_data_can_be_looked_at(team: Team):
+    said = team.ben.follow("Look at what changed")
+    assert f"images: {PHOTOS // 100} added" in said
+    assert "data/raw/ben/red/0000.png" in said
+    assert team.ben.ok("git", "status", "--short") == ""
+
+
 @pytest.mark.parametrize("name", STORES)
 def test_what_one_pushes_another_pulls(team: Team, name: str):
     carl = team.clone(f"carl-{name}", name, team.first)
@@ -347,14 +354,15 @@ def test_photos_of_two_people_are_united(team: Team):
 
 
 def test_last_months_model_comes_back(team: Team):
-    frida = team.clone("frida", "folder", team.ben.revision())
+    frida = team.clone("frida", "folder", team.first)
+    frida.ok("git", "reset", "-q", "--hard", team.ben.revision())
+    frida.ok("dvc", "pull", "--remote", "folder")
     today = frida.shared()
     frida.follow("Only the model", REVISION=team.first)
     assert frida.path("old.keras").read_bytes() == team.first_files["models/model.keras"]
 
     log = frida.follow("Last month's model", REVISION=team.first)
     assert team.first[:7] in log
-    frida.ok("dvc", "pull", "--remote", "folder")
     assert frida.shared() == team.first_files
     assert "up to date" in frida.ok("dvc", "status")
 
