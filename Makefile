@@ -22,7 +22,7 @@ test: .venv/test ## Run all tests.
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/test ## Check the code's form.
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 
 bench: setup .venv/sample ## Measure on the sample photos: stages, k-fold, warp, features.

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from stages.ingest.quality import find_issues
 
 from stages.common.errors import InputError
 from stages.common.files import publish
@@ -16,6 +15,7 @@ from stages.ingest.arrays import Developed, develop_all, identify
 from stages.ingest.duplicates import find_groups
 from stages.ingest.groups import Settled, join_given, name_groups, settle_conflicts
 from stages.ingest.labels import UNRELATED, Labelled, is_document, label_photos
+from stages.ingest.quality import find_issues
 from stages.ingest.reports import Findings, log_labels, write_reports
 from stages.ingest.sources import Rejected, find_sources
 
