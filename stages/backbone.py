@@ -10,9 +10,10 @@ from stages.common.determinism import make_deterministic
 from stages.common.errors import InputError
 from stages.common.files import publish
 from stages.common.keras_files import load, save
+from stages.common.log import log
 from stages.common.params import Params
 from stages.common.paths import BACKBONES
-from stages.common.stage import log, run
+from stages.common.stage import run
 
 
 def main(params: Params) -> None:

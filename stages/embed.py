@@ -5,9 +5,10 @@ from pathlib import Path
 from stages.common.embedding import embed
 from stages.common.errors import InputError
 from stages.common.files import publish
+from stages.common.log import log
 from stages.common.params import Params
 from stages.common.paths import FEATURES
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.variants import image_shards
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 
 from stages.common.encoding import encode, find_classes, infer_task, split_cell, to_number
 from stages.common.errors import InputError
+from stages.common.log import log
 from stages.common.params import Encode, Params
 from stages.common.paths import CLASSES, MANIFEST, TARGETS
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import read_table, write_json, write_table
 from stages.common.tasks import TaskName
 

@@ -19,13 +19,14 @@ from stages.common.features import open_images, predict
 from stages.common.files import cache_folder, publish
 from stages.common.imports import code_digest
 from stages.common.keras_files import load, save
+from stages.common.log import log
 from stages.common.networks import layer_table
 from stages.common.params import Params
 from stages.common.paths import CHECKPOINTS, CHOICE, MODEL, REPORTS
 from stages.common.plans import Plan, make_plan
 from stages.common.quiet_tensorflow import keras
 from stages.common.snapshots import finished_epochs
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import read_json, write_json, write_table
 
 FOLDER = REPORTS / "finetune"

@@ -53,6 +53,7 @@ _ARCHIVES = {
     b"Rar!\x1a\x07": "rar",
 }
 
+_CODESTREAM = b"\xff\x4f\xff\x51"
 _DIB_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _TIFF_TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -72,7 +73,9 @@ def picture_format(content: bytes) -> str | None:
         return "WEBP"
     if _brands(content) & {b"avif", b"avis"}:
         return "AVIF"
-    if content[:2] == b"BM" and (len(content) < 30 or _is_bitmap(content[14:30])):
+    if content[:2] == b"BM" and (
+        len(content) < 30 or content[6:10] == bytes(4) or _is_bitmap(content[14:30])
+    ):
         return "BMP"
     if len(content) >= 16 and _is_bitmap(content[:16]):
         return "DIB"
@@ -110,6 +113,17 @@ def missing_end(content: bytes, name: str) -> str | None:
     except (struct.error, IndexError):
         return f"{len(content)} bytes, which end too early"
     return None
+
+
+def bits_of_sample(content: bytes, name: str) -> int:
+    """How many bits a pixel of a bitmap has, or a channel of a JPEG 2000; of others 0."""
+    if name in ("BMP", "DIB"):
+        header = 14 if name == "BMP" else 0
+        (size,) = struct.unpack_from("<I", content, header)
+        return struct.unpack_from("<H", content, header + (10 if size == 12 else 14))[0]
+    if name == "JPEG2000":
+        return (content[content.index(_CODESTREAM) + 42] & 127) + 1
+    return 0
 
 
 def without_png_texts(content: bytes) -> bytes:

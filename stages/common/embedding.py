@@ -11,10 +11,10 @@ from stages.common.features import ORIGINAL
 from stages.common.files import cache_folder, file_digest
 from stages.common.frozen import CannotExport
 from stages.common.imports import code_digest
+from stages.common.log import log
 from stages.common.params import Features
 from stages.common.paths import BACKBONES
 from stages.common.shard_map import Task, map_shards
-from stages.common.stage import log
 
 
 def embed(

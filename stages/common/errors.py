@@ -17,3 +17,9 @@ def one_line(error: BaseException, limit: int = 500) -> str:
 def printable(text: str) -> str:
     """A text as a terminal can show it: names from strangers may hold what would command it."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def shown(value: object, limit: int = 100) -> str:
+    """A value as it is shown to the user, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from stages.common.errors import InputError, one_line
+from stages.common.errors import InputError, one_line, shown
 from stages.common.names import unknown_name
 
 _EXPECTED = {
@@ -89,12 +89,6 @@ def first_fault(error: ValidationError) -> Fault:
         )
         message = f"expected {words}, received {shown(received)}{_remedy(kind, received)}"
     return Fault(".".join(steps), message)
-
-
-def shown(value: object, limit: int = 100) -> str:
-    """A value as it is shown to the user, cut to `limit` characters."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def _remedy(kind: str, received: object) -> str:

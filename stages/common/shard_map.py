@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from stages.common.files import (
     remove_matching,
 )
 from stages.common.imports import code_digest
-from stages.common.stage import log
+from stages.common.log import log
 
 _UNFINISHED = ".unfinished-"
 # Files that a thread hashes at a time: most are small, or known already.
@@ -147,28 +147,58 @@ def file_digests(files: Sequence[Path], description: str) -> dict[Path, str]:
 
 def _compute_all(
     function: Callable[..., dict[str, np.ndarray]], missing: Mapping[Path, Task], settings: dict
-) -> Iterable[None]:
+) -> Iterator[None]:
     """Compute each task into its folder, and tell of each when it is finished."""
     if not missing:
-        return []  # and start no workers
+        return  # and start no workers
     workers = joblib.Parallel(
         n_jobs=min(worker_count(), len(missing)), return_as="generator_unordered"
     )
     call = joblib.delayed(_compute)
-    return workers(call(function, task, settings, folder) for folder, task in missing.items())
+    place = next(iter(missing)).parent
+    with locked(place, fcntl.LOCK_SH):
+        calls = (call(function, task, settings, folder) for folder, task in missing.items())
+        for fresh, folder in workers(calls):
+            _finish(fresh, folder)
+            yield
 
 
 def _compute(
     function: Callable[..., dict[str, np.ndarray]], task: Task, settings: dict, folder: Path
-) -> None:
-    """Compute one task's arrays into a folder of the local cache, which appears whole."""
+) -> tuple[Path, Path]:
+    """Compute one task's arrays into an unfinished folder beside that which is to hold them."""
     arrays = function(*task.arguments, **settings)
-    place = folder.parent
-    with naming_full_disk(place), locked(place, fcntl.LOCK_SH):
-        fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place))
+    with naming_full_disk(folder.parent):
+        fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
         try:
             for name, array in arrays.items():
                 _save(array, fresh / f"{name}.npy")
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+    return fresh, folder
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    """Write an array; not by `np.save`, which loses the cause where the disk is full."""
+    array = np.ascontiguousarray(array)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    with path.open("wb") as file:
+        file.write(header.getvalue())
+        file.write(array.reshape(-1).view(np.uint8))
+
+
+def _finish(fresh: Path, folder: Path) -> None:
+    """Give a complete result its name.
+
+    Its files are written through to the disk before: else a power cut could leave a name without
+    content. That is done here and not by a worker, which would only wait for the disk.
+    """
+    with naming_full_disk(folder.parent):
+        try:
+            for file in fresh.iterdir():
+                _write_through(file)
             fresh.rename(folder)
         except BaseException as error:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -177,14 +207,9 @@ def _compute(
                 raise
 
 
-def _save(array: np.ndarray, path: Path) -> None:
-    """Write an array through to the disk: else a power cut could leave a name without content.
-
-    Not by NumPy itself, which writes past Python and loses the cause where the disk is full.
-    """
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
-    with path.open("wb") as file:
-        file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
+def _write_through(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

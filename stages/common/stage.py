@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from stages.common.errors import InputError, one_line, printable
+from stages.common.log import log
 from stages.common.params import Params, load_params
 
 
@@ -30,11 +31,6 @@ def run(main: Callable[[Params], None]) -> None:
     except BaseException:
         _restore_outputs()
         raise
-
-
-def log(message: str) -> None:
-    """Say something to the person who watches the run, in one line."""
-    print(printable(message), flush=True)
 
 
 def _restore_outputs() -> None:

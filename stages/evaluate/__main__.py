@@ -10,9 +10,10 @@ from stages.common.determinism import make_deterministic
 from stages.common.encoding import decode, to_predictions
 from stages.common.features import open_rows, predict
 from stages.common.keras_files import load
+from stages.common.log import log
 from stages.common.params import Params
 from stages.common.paths import METRICS, MODEL, PREDICTIONS, REPORTS
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import write_json, write_table
 from stages.common.tasks import TASKS
 from stages.common.variants import image_shards

@@ -10,11 +10,12 @@ from stages.common.determinism import make_deterministic
 from stages.common.features import open_images
 from stages.common.heatmaps import GradCam, last_convolution, peak
 from stages.common.keras_files import load
+from stages.common.log import log
 from stages.common.overlays import overlay
 from stages.common.params import Params
 from stages.common.paths import CLASSES, MANIFEST, MODEL, PREDICTIONS, REPORTS
 from stages.common.pictures import save_photo
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import read_json, read_table, write_table
 
 FOLDER = REPORTS / "gradcam"

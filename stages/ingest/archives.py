@@ -1,36 +1,25 @@
-"""Zip and tar files, read where they lie: nothing is unpacked to disk, and nothing in them trusted.
-
-What an archive says of a member only bounds what is read for it. Members are found by offset, so
-that they can be read in any order and by any process: also in a .tar.gz, which is one stream of
-packed bytes, and in a large packed member of a zip, such as a table.
+"""The members of zip and tar files, read where they lie: nothing is unpacked to disk, and nothing
+in them trusted. What an archive says of a member only bounds what is read for it.
 """
 
-import bisect
 import contextlib
 import io
-import os
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from stages.common.params import Limits
+from stages.ingest.places import PACKED_STEP, InTar, InZip, ReadAt, inflated_whole, read_file_at
 
 BOMB_BYTES = 1_000_000
 """What unpacks to less is no bomb, whatever its ratio."""
 
 _BLOCK = tarfile.BLOCKSIZE
-# Deflate makes at most 1,032 bytes of one, so a step never gives more than 4 MB.
-_PACKED_STEP = 4096
-_FIRST_SPACING = 262_144
-# About 40 KB each: the last 32 KB that were unpacked, and the tables of the decompressor.
-_MAX_CHECKPOINTS = 2048
 # Long names and extended attributes stand in headers of their own; libarchive has the same bound.
 _MAX_HEADER = 1_048_576
 _AFTER_END = 1_048_576
@@ -39,14 +28,10 @@ _ENTRY = b"PK\x01\x02"
 _ENTRY_BYTES, _ENTRIES_FREE = 512, 1_048_576
 
 _ENCRYPTED, _UTF8_NAME = 1, 0x800  # flags of a member of a zip
-_GZIP, _DEFLATE = 31, -15  # zlib's wbits
 _LONG_NAME, _LONG_LINK, _SPARSE = b"L", b"K", b"S"
 _EXTENDED, _EXTENDED_FOR_ALL = (b"x", b"X"), b"g"
 _RECORDS = ("path", "size", "GNU.sparse.name", "GNU.sparse.size", "GNU.sparse.major")
 _DENSE = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
-
-ReadAt = Callable[[int, int], bytes]
-"""Gives at most so many bytes (second) from a position (first); none at the end, and only there."""
 
 
 class OverLimit(Exception):
@@ -54,61 +39,10 @@ class OverLimit(Exception):
 
 
 class Fault(NamedTuple):
-    """Why a member is not used: a reason from the list of `sources`, and the detail."""
+    """Why a member is not used: a reason from the list of `find_sources`, and the detail."""
 
     reason: str
     detail: str
-
-
-@dataclass(frozen=True)
-class InZip:
-    """Where a member of a zip lies.
-
-    Attributes:
-        header: Offset of its local header in the file.
-        packed: Its packed bytes.
-        deflated: Whether it is packed at all.
-        checksum: CRC-32 of its bytes.
-    """
-
-    header: int
-    packed: int
-    deflated: bool
-    checksum: int
-
-    def open(self, file: Path, size: int) -> BinaryIO:
-        """The member as a seekable stream of at most `size` bytes.
-
-        Raises:
-            OSError: It cannot be read. Reading may raise it, too.
-        """
-        with file.open("rb") as stream:
-            stream.seek(self.header)
-            fixed = stream.read(30)
-        if len(fixed) < 30 or not fixed.startswith(b"PK\x03\x04"):
-            raise OSError("expected the header of a member, found other bytes")
-        start = self.header + 30 + sum(struct.unpack("<HH", fixed[26:]))
-        if self.deflated:
-            return _window(_inflated(file, start, self.packed, _DEFLATE).read_at, 0, size)
-        return _window_of_file(file, start, size)
-
-
-@dataclass(frozen=True)
-class InTar:
-    """Where a member of a tar lies: its offset in the tar, which may be packed as a whole."""
-
-    offset: int
-    gzipped: bool
-
-    def open(self, file: Path, size: int) -> BinaryIO:
-        """The member as a seekable stream of at most `size` bytes.
-
-        Raises:
-            OSError: It cannot be read. Reading may raise it, too.
-        """
-        if self.gzipped:
-            return _window(_inflated_whole(file).read_at, self.offset, size)
-        return _window_of_file(file, self.offset, size)
 
 
 @dataclass(frozen=True)
@@ -218,8 +152,8 @@ def list_tar(file: Path, limits: Limits) -> Iterator[Member]:
     """
     with file.open("rb") as stream:
         gzipped = stream.read(2) == b"\x1f\x8b"
-        plain = partial(_read_at, stream.fileno())
-        tar = _Tar(_inflated_whole(file).read_at if gzipped else plain, gzipped)
+        plain = partial(read_file_at, stream.fileno())
+        tar = _Tar(inflated_whole(file).read_at if gzipped else plain, gzipped)
         packed = file.stat().st_size
         members = 0
         for member in tar.members():
@@ -312,7 +246,7 @@ class _Tar:
     def _check_end(self) -> None:
         """Read on to the checksum of a .tar.gz, unless too much follows the end of the tar."""
         end = self.offset + _AFTER_END
-        while self.offset < end and (content := self._read(_PACKED_STEP)):
+        while self.offset < end and (content := self._read(PACKED_STEP)):
             self.offset += len(content)
 
 
@@ -345,164 +279,9 @@ def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
 
 
-def _read_at(handle: int, position: int, size: int) -> bytes:
-    return os.pread(handle, size, position)
-
-
 def _read_fully(read_at: ReadAt, position: int, size: int) -> bytes:
     pieces = []
     while size > 0 and (piece := read_at(position, size)):
         pieces.append(piece)
         position, size = position + len(piece), size - len(piece)
     return b"".join(pieces)
-
-
-class Inflated:
-    """Random access to the bytes that a stretch of a file unpacks to.
-
-    On the first way through, the state of the decompressor is kept at checkpoints, and reading
-    starts at the one before. There is a bounded number of them: each time there are too many,
-    every other one is dropped, so their distance is about a thousandth of the whole.
-
-    Args:
-        file: The file on disk.
-        start, packed: The stretch: its offset and bytes.
-        wbits: As zlib has it: gzip (of several streams one after the other, too) or raw deflate.
-    """
-
-    def __init__(self, file: Path, start: int, packed: int, wbits: int):
-        self._handle = os.open(file, os.O_RDONLY)
-        self._end = start + packed
-        self._wbits = wbits
-        self._spacing = _FIRST_SPACING
-        self._next_packed = start
-        self._decompressor = zlib.decompressobj(wbits)
-        self._done = False
-        self._content, self._position = b"", 0  # the step at hand, and where it begins
-        self._checkpoints = [(0, start, self._decompressor.copy())]
-
-    def __del__(self) -> None:
-        if hasattr(self, "_handle"):
-            os.close(self._handle)
-
-    def read_at(self, position: int, size: int) -> bytes:
-        """At most `size` bytes from a position; none at the end, and only there.
-
-        Raises:
-            OSError: The packed bytes are broken or cut off.
-        """
-        self._seek(position)
-        while position >= self._position + len(self._content):
-            if self._done:
-                return b""
-            self._step()
-        first = position - self._position
-        return self._content[first : first + size]
-
-    def _seek(self, position: int) -> None:
-        nearest = bisect.bisect_right(self._checkpoints, position, key=lambda one: one[0]) - 1
-        start, next_packed, decompressor = self._checkpoints[nearest]
-        if not self._position <= position or start > self._position + len(self._content):
-            self._position, self._content, self._done = start, b"", False
-            self._next_packed, self._decompressor = next_packed, decompressor.copy()
-
-    def _step(self) -> None:
-        """Unpack the next few packed bytes."""
-        size = min(_PACKED_STEP, self._end - self._next_packed)
-        packed = os.pread(self._handle, max(size, 0), self._next_packed)
-        if not packed:
-            raise OSError("its packed bytes are cut off")
-        self._position += len(self._content)
-        self._content = b""
-        try:
-            self._content = self._decompressor.decompress(packed)
-        except zlib.error as error:
-            raise OSError(f"its packed bytes are broken: {error}") from None
-        self._next_packed += len(packed) - len(self._decompressor.unused_data)
-        if self._decompressor.eof:
-            self._next_stream()
-        self._keep_checkpoint()
-
-    def _next_stream(self) -> None:
-        """A gzip file may hold several streams; what follows and is none, is left alone."""
-        magic = os.pread(self._handle, 2, self._next_packed)
-        self._done = self._wbits != _GZIP or magic != b"\x1f\x8b"
-        if not self._done:
-            self._decompressor = zlib.decompressobj(self._wbits)
-
-    def _keep_checkpoint(self) -> None:
-        position = self._position + len(self._content)
-        if self._done or position < self._checkpoints[-1][0] + self._spacing:
-            return
-        self._checkpoints.append((position, self._next_packed, self._decompressor.copy()))
-        if len(self._checkpoints) > _MAX_CHECKPOINTS:
-            self._checkpoints = self._checkpoints[::2]
-            self._spacing *= 2
-
-
-class _Window(io.RawIOBase):
-    """A stretch of something as a stream of its own.
-
-    Args:
-        read_at: Reads the whole.
-        offset, size: The stretch.
-        owned: What is closed with it.
-    """
-
-    def __init__(self, read_at: ReadAt, offset: int, size: int, owned: BinaryIO | None):
-        self._read_at, self._offset, self._size, self._owned = read_at, offset, size, owned
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = max(0, (0, self._position, self._size)[whence] + offset)
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:
-        wanted = min(len(buffer), self._size - self._position)
-        if wanted <= 0:
-            return 0
-        content = self._read_at(self._offset + self._position, wanted)
-        buffer[: len(content)] = content
-        self._position += len(content)
-        return len(content)
-
-    def close(self) -> None:
-        if self._owned is not None:
-            self._owned.close()
-        super().close()
-
-
-def _window(
-    read_at: ReadAt, offset: int, size: int, owned: BinaryIO | None = None
-) -> io.BufferedReader:
-    return io.BufferedReader(_Window(read_at, offset, size, owned))
-
-
-def _window_of_file(file: Path, offset: int, size: int) -> io.BufferedReader:
-    stream = file.open("rb")
-    return _window(partial(_read_at, stream.fileno()), offset, size, stream)
-
-
-def _inflated_whole(file: Path) -> Inflated:
-    return _inflated(file, 0, file.stat().st_size, _GZIP)
-
-
-def _inflated(file: Path, start: int, packed: int, wbits: int) -> Inflated:
-    """The same one for the same bytes, so that its checkpoints serve for the next member."""
-    facts = file.stat()
-    state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    return _kept_inflated(file, start, packed, wbits, state)
-
-
-# Few, since each may hold 80 MB of checkpoints; files come in the order of their names.
-@lru_cache(maxsize=2)
-def _kept_inflated(
-    file: Path, start: int, packed: int, wbits: int, state: tuple[int, ...]
-) -> Inflated:
-    return Inflated(file, start, packed, wbits)

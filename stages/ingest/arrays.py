@@ -90,14 +90,13 @@ def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, li
     tasks = [Task((sources[cut],), tuple(found.ids[cut])) for cut in cuts]
     shards, rejected = [], []
     for cut, folder in zip(cuts, map_shards(develop_shard, tasks, settings, "ingest"), strict=True):
-        reasons, details = np.load(folder / "reason.npy"), np.load(folder / "detail.npy")
-        members = range(len(found.ids))[cut]
+        why = dict(zip(range(len(found.ids))[cut], np.load(folder / "rejected.npy"), strict=True))
         rejected += [
             Rejected(sources[one].name, str(reason), str(detail))
-            for one, reason, detail in zip(members, reasons, details, strict=True)
+            for one, (reason, detail) in why.items()
             if reason
         ]
-        usable = [one for one, reason in zip(members, reasons, strict=True) if not reason]
+        usable = [one for one, (reason, _) in why.items() if not reason]
         if usable:
             shards.append(_read(folder, found, usable))
     return (_concatenate(shards) if shards else None), rejected
@@ -105,7 +104,7 @@ def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, li
 
 def _read(folder: Path, found: Identified, usable: Sequence[int]) -> Developed:
     photos = [found.photos[one] for one in usable]
-    size = np.load(folder / "size.npy")
+    facts = np.load(folder / "facts.npy")
     part = part_name([found.ids[one] for one in usable])
     table = pd.DataFrame(
         {
@@ -116,16 +115,16 @@ def _read(folder: Path, found: Identified, usable: Sequence[int]) -> Developed:
             "given_split": [photo.split for photo in photos],
             "part": part,
             "row": range(len(usable)),
-            "width": size[:, 0],
-            "height": size[:, 1],
-            "exact": np.load(folder / "exact.npy"),
+            "width": facts["width"],
+            "height": facts["height"],
+            "exact": facts["exact"],
         }
     )
     return Developed(
         table,
         [photo.groups for photo in photos],
-        np.load(folder / "fingerprint.npy"),
-        np.load(folder / "quality.npy"),
+        facts["fingerprint"],
+        facts["quality"],
         [(folder / "images.npy", part)],
     )
 

@@ -8,9 +8,19 @@ import numpy as np
 from stages.common.errors import one_line
 from stages.common.photos import Unusable, develop, open_image, pixel_digest
 from stages.ingest.duplicates import fingerprint
+from stages.ingest.measures import luma_of, measure, shrink
 from stages.ingest.pixel_tables import PixelRow
-from stages.ingest.quality import Measures, measure
 from stages.ingest.sources import Source
+
+_FACTS = np.dtype(
+    [
+        ("width", np.int64),
+        ("height", np.int64),
+        ("exact", "U32"),
+        ("fingerprint", np.uint8, 192),
+        ("quality", np.float32, 4),
+    ]
+)
 
 
 def develop_shard(
@@ -30,37 +40,35 @@ def develop_shard(
         background, min_side, megapixels: As in `open_photo`.
 
     Returns:
-        For each of the n photos `reason` and `detail` (text; both empty if it is usable). For
-        each of the m usable ones, in their order: `images` uint8 (m, h, w, c), `size` int64
-        (m, 2) with the width and height of the upright photo, `exact` text, the pixel digest,
-        `fingerprint` (m, d) and `quality` float32 (m, k), the columns as in `Measures`.
+        `rejected`: (n, 2) text, the reason and the detail of each photo; both empty if it is
+        usable. Of the m usable ones, in their order, `images` uint8 (m, h, w, c), and `facts` (m,)
+        with the fields `width` and `height` of the upright photo, `exact`, the pixel digest,
+        `fingerprint` uint8 (192,) and `quality` float32 (4,), as in `Measures`.
     """
-    reasons, images, sizes, exact, fingerprints, measures = [], [], [], [], [], []
+    rejected, facts, lumas = [], [], []
+    images = np.empty((len(sources), *size, 3 if color == "rgb" else 1), np.uint8)
     for source in sources:
         try:
             image = open_image(source.read(), tuple(background), megapixels, min_side)
         except Unusable as error:
-            reasons.append((error.reason, error.detail))
+            rejected.append((error.reason, error.detail))
             continue
         except MemoryError:
             raise
         except Exception as error:  # members of archives fail in many ways: password, CRC, ...
-            reasons.append(("unreadable", f"{type(error).__name__}: {one_line(error)}"))
+            rejected.append(("unreadable", f"{type(error).__name__}: {one_line(error)}"))
             continue
-        reasons.append(("", ""))
+        rejected.append(("", ""))
+        images[len(facts)] = develop(image, size, color, fit)
+        small = shrink(image)
         photo = np.asarray(image)
-        images.append(develop(image, size, color, fit))
-        sizes.append(image.size)
-        exact.append(pixel_digest(photo))
-        fingerprints.append(fingerprint(photo))
-        measures.append(measure(photo))
-    (height, width), channels = size, 3 if color == "rgb" else 1
+        seen = photo if small is image else np.asarray(small)
+        lumas.append(luma_of(seen))
+        facts.append((*image.size, pixel_digest(photo), fingerprint(seen)))
+    quality = measure(lumas)
+    facts = [(*known, one) for known, one in zip(facts, quality, strict=True)]
     return {
-        "reason": np.array([reason for reason, _ in reasons], dtype=str),
-        "detail": np.array([detail for _, detail in reasons], dtype=str),
-        "images": np.reshape(images, (len(images), height, width, channels)).astype(np.uint8),
-        "size": np.reshape(sizes, (len(sizes), 2)).astype(np.int64),
-        "exact": np.array(exact, dtype=str),
-        "fingerprint": np.array(fingerprints),
-        "quality": np.reshape(measures, (len(measures), len(Measures._fields))).astype(np.float32),
+        "rejected": np.array(rejected, dtype=str).reshape(len(rejected), 2),
+        "images": images[: len(facts)],
+        "facts": np.array(facts, _FACTS),
     }

@@ -11,8 +11,8 @@ from typing import Literal
 
 from stages.common.errors import InputError
 from stages.common.paths import RAW
+from stages.ingest.find_sources import ARCHIVE_SUFFIXES
 from stages.ingest.sides import are_sides, to_side
-from stages.ingest.sources import ARCHIVE_SUFFIXES
 
 Parts = tuple[str, ...]
 

@@ -14,7 +14,8 @@ from math import isqrt
 from stages.common.errors import InputError
 from stages.common.params import Table
 from stages.common.paths import RAW
-from stages.ingest.pixel_tables import PixelLayout, is_value, lines, split_cells, try_split
+from stages.ingest.cells import lines, split_cells, try_split
+from stages.ingest.pixel_tables import PixelLayout, is_value
 from stages.ingest.sources import Source
 from stages.ingest.tables import find_delimiter, is_text_table, plain_name
 

@@ -5,18 +5,16 @@ in MNIST), as whole numbers from 0 to 255: gray, or red, green and blue of each 
 """
 
 import csv
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stages.common.faults import shown
+from stages.common.errors import shown
 from stages.common.photos import Unusable
+from stages.ingest.cells import lines, split_cells, try_split
 from stages.ingest.sources import Source
-from stages.ingest.tables import LONGEST_LINE
 
 # Of the number in names: so wide that rows added later change no earlier name.
 _DIGITS = 8
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _VALUES = {str(value): value for value in range(256)}
 
@@ -117,41 +115,6 @@ def rows(
         fits = len(cells) == layout.columns
         texts = tuple(cells[column] for column in columns) if fits else nothing
         yield PixelRow(source, layout, line, offset, len(content)), texts
-
-
-def lines(source: Source) -> Iterator[tuple[int, int, bytes]]:
-    """Number, offset and bytes of each line that is not blank, without a byte order mark."""
-    with source.open() as stream:
-        offset = 0
-        for line in itertools.count(1):
-            content = stream.readline(LONGEST_LINE)
-            if not content:
-                return
-            text = content.removeprefix(_BYTE_ORDER_MARK) if line == 1 else content
-            if text.strip():
-                yield line, offset + len(content) - len(text), text
-            offset += len(content)
-
-
-def split_cells(line: str, delimiter: str) -> list[str]:
-    """The cells of a line, stripped.
-
-    Raises:
-        csv.Error: A quoted cell does not end in it.
-    """
-    if '"' in line:
-        cells = next(csv.reader([line], delimiter=delimiter, strict=True))
-    else:
-        cells = line.split(delimiter)
-    return [cell.strip() for cell in cells]
-
-
-def try_split(content: bytes, delimiter: str) -> list[str]:
-    """The cells of a line; none if it cannot be read."""
-    try:
-        return split_cells(content.decode(), delimiter)
-    except (UnicodeDecodeError, csv.Error):
-        return []
 
 
 def is_value(number: str) -> bool:

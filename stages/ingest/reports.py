@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from stages.common.log import log
 from stages.common.paths import IMAGES, REPORTS
 from stages.common.pictures import contact_sheet, save_photo
 from stages.common.shards import read_shard
-from stages.common.stage import log
 from stages.common.tables import write_json, write_table
 from stages.ingest.groups import Settled
 from stages.ingest.labels import Labelled

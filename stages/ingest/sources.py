@@ -1,61 +1,18 @@
-"""Finding the files of `data/raw`: in folders, and in zip and tar files of such folders.
+"""One file of `data/raw` as it was found: on disk, or in an archive."""
 
-Data from strangers is data: nothing that an archive holds is written to disk, followed or run, and
-what cannot be used is listed and stops nothing else. The reasons that this module gives:
-
-| reason | of what |
-|---|---|
-| `unsafe_name` | a name not in UTF-8, with a NUL, too long, or pointing outside its archive |
-| `link` | a link in an archive; on disk, a link to a folder or to nothing |
-| `special_file` | a device, pipe or socket |
-| `too_large` | a file above ingest.limits.file_megabytes, or a member that is a bomb by its ratio |
-| `repeated_name` | a member with the name of one before it |
-| `nested_archive` | an archive in an archive |
-| `unsupported_archive` | an archive of another kind |
-| `broken_archive` | an archive that cannot be read to its end; nothing of it is used |
-| `empty_archive` | an archive that holds no files |
-| `archive_limit` | an archive above another of ingest.limits; nothing of it is used |
-| `unreadable` | an encrypted or sparse member, or one packed in a rare way; a closed folder |
-"""
-
-import os
-import re
-import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
-from stages.common.errors import one_line
-from stages.common.params import Limits
-from stages.common.photos import image_id, is_litter
-from stages.ingest.archives import (
-    Fault,
-    InTar,
-    InZip,
-    Member,
-    OverLimit,
-    check_limits,
-    list_tar,
-    list_zip,
-)
-
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-"""What is read as if it were a folder."""
+from stages.common.photos import image_id
+from stages.ingest.places import InTar, InZip
 
 TEXT_SUFFIXES = (".csv", ".tsv")
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".xlsx", ".xlsm", ".xls", ".ods")
 """Tables are read piece by piece, so `file_megabytes` is not for them."""
-
-_UNSUPPORTED = (
-    *(".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lzma", ".z"),
-    *(".tbz", ".tbz2", ".txz", ".tzst"),
-)
-# As long as a path can be on Linux. In a tar it can be a megabyte, which packs to nothing.
-_MAX_NAME = 4096
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -109,31 +66,6 @@ class Rejected:
     detail: str
 
 
-def find_sources(folder: Path, limits: Limits) -> tuple[list[Source], list[Rejected]]:
-    """All files below a folder, in the order of their names.
-
-    An archive is read as if it were a folder of its name; nothing is unpacked to disk. What
-    operating systems leave behind, and hidden files, are neither used nor listed.
-
-    Returns:
-        The files that can be photos or tables, and what can be neither; see above for the reasons.
-    """
-    sources, rejected = [], []
-    for name, entry in _walk(folder):
-        fault = _fault_on_disk(name, entry, limits)
-        if fault is not None:
-            rejected.append(_rejected(name, fault))
-        elif name.lower().endswith(ARCHIVE_SUFFIXES):
-            members, faults = _find_members(Path(entry), name, limits)
-            sources += members
-            rejected += faults
-        else:
-            sources.append(Source(name, Path(entry), entry.stat().st_size))
-    order = [(one.source, one.reason, one.detail) for one in rejected]
-    rejected = [Rejected(*one) for one in sorted(order)]
-    return sorted(sources, key=lambda source: source.name), rejected
-
-
 def image_ids(contents: Iterable[bytes]) -> tuple[list[str], list[str]]:
     """The id of each photo, and that of the first copy of its bytes; later ones get their own."""
     seen: Counter[str] = Counter()
@@ -144,111 +76,3 @@ def image_ids(contents: Iterable[bytes]) -> tuple[list[str], list[str]]:
         originals.append(first)
         seen[first] += 1
     return ids, originals
-
-
-def _rejected(name: str, fault: Fault) -> Rejected:
-    shown = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", name[:_MAX_NAME])
-    return Rejected(shown, fault.reason, fault.detail)
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    """Everything below a folder that is no litter and no folder that can be entered."""
-    waiting = [(entry.name, entry) for entry in os.scandir(folder)]
-    while waiting:
-        name, entry = waiting.pop()
-        if is_litter(entry.name):
-            continue
-        try:
-            inside = list(os.scandir(entry)) if entry.is_dir(follow_symlinks=False) else None
-        except OSError:
-            inside = None
-        if inside is None:
-            yield name, entry
-        else:
-            waiting += [(f"{name}/{one.name}", one) for one in inside]
-
-
-def _fault_on_disk(name: str, entry: os.DirEntry, limits: Limits) -> Fault | None:
-    if _NO_TEXT.search(name):
-        return Fault("unsafe_name", "not in UTF-8, so no table can hold it")
-    try:
-        facts = entry.stat()
-    except OSError as error:
-        if entry.is_symlink():
-            return Fault("link", "a link to nothing; copy the file itself")
-        return Fault("unreadable", one_line(error))
-    if stat.S_ISDIR(facts.st_mode):
-        if entry.is_symlink():
-            return Fault("link", "a link to a folder; copy the files themselves")
-        return Fault("unreadable", "a folder that cannot be opened")
-    if not stat.S_ISREG(facts.st_mode):
-        return Fault("special_file", "a device, pipe or socket")
-    suffix = entry.name.lower()
-    if suffix.endswith(ARCHIVE_SUFFIXES):
-        return None
-    if suffix.endswith(_UNSUPPORTED):
-        detail = "expected .zip, .tar or .tar.gz; unpack it into a folder, or pack it as one"
-        return Fault("unsupported_archive", detail)
-    return _fault_of_size(name, facts.st_size, limits)
-
-
-def _fault_of_size(name: str, size: int, limits: Limits) -> Fault | None:
-    if size <= limits.file_megabytes * 1e6 or name.lower().endswith(TABLE_SUFFIXES):
-        return None
-    return Fault(
-        "too_large",
-        f"{size / 1e6:.4g} MB, more than {limits.file_megabytes:g} (ingest.limits.file_megabytes)",
-    )
-
-
-def _find_members(file: Path, name: str, limits: Limits) -> tuple[list[Source], list[Rejected]]:
-    """The files of an archive, and those that cannot be used; or what is wrong with it as a whole.
-
-    The members that are used have to be within the limits together; of a packed tar, which can
-    only be read from its start, `list_tar` sees that all are.
-    """
-    sources: dict[str, Source] = {}
-    rejected = []
-    list_members = list_zip if name.lower().endswith(".zip") else list_tar
-    try:
-        for member in list_members(file, limits):
-            path = PurePosixPath(member.name)
-            fault = _fault_of_path(member.name)
-            if fault is None and any(map(is_litter, path.parts)):
-                continue
-            fault = fault or _fault_of_member(member, limits)
-            source = Source(f"{name}/{path}", file, member.size, member.place)
-            if fault is None and source.name in sources:
-                fault = Fault("repeated_name", "another member before it has the same name")
-            if fault is None:
-                sources[source.name] = source
-            else:
-                rejected.append(_rejected(source.name, fault))
-        if list_members is list_zip:
-            unpacked = sum(source.size for source in sources.values())
-            check_limits(limits, 0, unpacked, file.stat().st_size)
-    except OverLimit as error:
-        detail = f"{error}; if you trust it, raise the limit"
-        return [], [_rejected(name, Fault("archive_limit", detail))]
-    except Exception as error:  # broken archives fail in many ways: version, encoding, numbers, ...
-        return [], [_rejected(name, Fault("broken_archive", one_line(error)))]
-    if not sources and not rejected:
-        rejected.append(_rejected(name, Fault("empty_archive", "holds no files")))
-    return list(sources.values()), rejected
-
-
-def _fault_of_path(name: str) -> Fault | None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if _NO_TEXT.search(name) or not path.parts or len(name) > _MAX_NAME:
-        return Fault("unsafe_name", f"not in UTF-8, with a NUL, empty, or longer than {_MAX_NAME}")
-    if ".." in path.parts or path.is_absolute() or re.match("[A-Za-z]:", name):
-        return Fault("unsafe_name", "points outside its archive")
-    return None
-
-
-def _fault_of_member(member: Member, limits: Limits) -> Fault | None:
-    if member.fault is not None:
-        return member.fault
-    if member.name.lower().endswith((*ARCHIVE_SUFFIXES, *_UNSUPPORTED)):
-        return Fault("nested_archive", "an archive in an archive; unpack the outer one")
-    return _fault_of_size(member.name, member.size, limits)

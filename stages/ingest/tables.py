@@ -16,6 +16,7 @@ from stages.common.params import Limits
 from stages.common.photos import Unusable
 from stages.ingest import read_workbook
 from stages.ingest.archives import is_bomb
+from stages.ingest.cells import LONGEST_LINE
 from stages.ingest.sources import TABLE_SUFFIXES, TEXT_SUFFIXES, Source
 
 Lines = Iterator[tuple[int, list[str]]]
@@ -23,10 +24,6 @@ Lines = Iterator[tuple[int, list[str]]]
 _MEGABYTE = 1_000_000
 # What tells the delimiter.
 _LOOKED_AT = 20
-LONGEST_LINE = 16 * 2**20
-
-# One cell may hold all pixels of an image.
-csv.field_size_limit(LONGEST_LINE)
 
 
 class TextTable:

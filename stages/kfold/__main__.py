@@ -8,13 +8,14 @@ from stages.common.charts import BLUE, GREY, ORANGE, save_chart
 from stages.common.dataset import Dataset, read_dataset
 from stages.common.encoding import decode
 from stages.common.features import open_images
+from stages.common.log import log
 from stages.common.params import Params
 from stages.common.paths import CHOICE, REPORTS
 from stages.common.pictures import save_photo
 from stages.common.plans import Plan, make_plans
 from stages.common.scores import scores
 from stages.common.shard_map import Task, map_shards
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import write_json, write_table
 from stages.common.tasks import TASKS
 from stages.kfold.compare import reason, summarise

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from stages.common.log import log
 from stages.common.pages import fill
 from stages.common.params import Params, Ratios
 from stages.common.paths import CHOICE, CLASSES, METRICS, REPORTS
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import read_json, read_table
 from stages.report.words import figures, verdict
 

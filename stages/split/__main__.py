@@ -5,10 +5,11 @@ import pandas as pd
 
 from stages.common.encoding import truth
 from stages.common.errors import InputError
+from stages.common.log import log
 from stages.common.params import Params, Split
 from stages.common.paths import CLASSES, MANIFEST, REPORTS, SPLITS, TARGETS
 from stages.common.previous import previous_table
-from stages.common.stage import log, run
+from stages.common.stage import run
 from stages.common.tables import read_json, read_table, write_json, write_table
 from stages.split.assign import fold_columns, share_out
 from stages.split.balance import compare_ratios, count, filled_folds, largest_deviation, missing

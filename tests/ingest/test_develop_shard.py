@@ -8,7 +8,7 @@ from stages.common.params import Limits
 from stages.common.photos import pixel_digest
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.duplicates import fingerprint
-from stages.ingest.sources import find_sources
+from stages.ingest.find_sources import find_sources
 
 OPENED = {"background": (255, 255, 255), "min_side": 1, "megapixels": 150}
 
@@ -24,12 +24,12 @@ def test_usable_photos_keep_their_order_and_the_others_are_explained(tmp_path):
 
     shard = develop_shard(sources, size=(20, 30), color="rgb", fit="stretch", **OPENED)
 
-    assert shard["reason"].tolist() == ["", "not_an_image", "", "empty_file"]
-    assert "no image" in shard["detail"][1]
+    assert shard["rejected"][:, 0].tolist() == ["", "not_an_image", "", "empty_file"]
+    assert "no image" in shard["rejected"][1, 1]
     assert np.array_equal(shard["images"], pixels)
-    assert shard["size"].tolist() == [[30, 20], [30, 20]]  # width, height
-    assert shard["exact"].tolist() == [pixel_digest(photo) for photo in pixels]
-    assert np.array_equal(shard["fingerprint"], [fingerprint(photo) for photo in pixels])
+    assert shard["facts"][["width", "height"]].tolist() == [(30, 20), (30, 20)]
+    assert shard["facts"]["exact"].tolist() == [pixel_digest(photo) for photo in pixels]
+    assert np.array_equal(shard["facts"]["fingerprint"], [fingerprint(photo) for photo in pixels])
 
 
 @pytest.mark.parametrize(("color", "channels"), [("rgb", 3), ("grayscale", 1)])
@@ -40,9 +40,8 @@ def test_a_shard_without_a_usable_photo_is_empty_and_not_broken(tmp_path, color,
     shard = develop_shard(sources, size=(20, 30), color=color, fit="stretch", **OPENED)
     assert shard["images"].shape == (0, 20, 30, channels)
     assert shard["images"].dtype == np.uint8
-    assert shard["size"].shape == (0, 2)
-    assert len(shard["exact"]) == len(shard["fingerprint"]) == 0
-    assert shard["reason"].tolist() == ["not_an_image"]
+    assert len(shard["facts"]) == 0
+    assert shard["rejected"][:, 0].tolist() == ["not_an_image"]
 
 
 def test_size_and_repeats_are_of_the_photo_and_not_of_the_small_image(tmp_path):
@@ -55,8 +54,8 @@ def test_size_and_repeats_are_of_the_photo_and_not_of_the_small_image(tmp_path):
     sources, _ = find_sources(tmp_path, Limits())
     shard = develop_shard(sources, size=(8, 8), color="grayscale", fit="stretch", **OPENED)
     assert np.array_equal(shard["images"][0], shard["images"][1])
-    assert shard["exact"][0] != shard["exact"][1]
-    assert shard["size"].tolist() == [[200, 400], [200, 400]]
+    assert shard["facts"]["exact"][0] != shard["facts"]["exact"][1]
+    assert shard["facts"][["width", "height"]].tolist() == [(200, 400), (200, 400)]
 
 
 def test_a_turned_photo_counts_as_what_is_seen(tmp_path):
@@ -67,4 +66,4 @@ def test_a_turned_photo_counts_as_what_is_seen(tmp_path):
     Image.fromarray(photo).save(tmp_path / "cats" / "a.png", exif=exif)
     sources, _ = find_sources(tmp_path, Limits())
     shard = develop_shard(sources, size=(8, 8), color="rgb", fit="stretch", **OPENED)
-    assert shard["size"].tolist() == [[10, 40]]
+    assert shard["facts"][["width", "height"]].tolist() == [(10, 40)]

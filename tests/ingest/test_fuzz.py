@@ -21,7 +21,7 @@ from PIL import Image
 
 from stages.common.params import Limits
 from stages.ingest.develop_shard import develop_shard
-from stages.ingest.sources import find_sources
+from stages.ingest.find_sources import find_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = 2000
@@ -205,7 +205,7 @@ def work(raw: Path) -> None:
             stream.seek(len(content) // 2)
             assert stream.read() == content[len(content) // 2 :]
     shard = develop_shard(readable, **SETTINGS)
-    assert len(shard["reason"]) == len(readable)
+    assert len(shard["rejected"]) == len(readable)
 
 
 def work_on_all(folder: Path, seeds: Iterable[int]) -> None:

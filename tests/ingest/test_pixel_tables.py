@@ -14,9 +14,10 @@ from PIL import Image
 from stages.common.errors import InputError
 from stages.common.params import Limits, Table
 from stages.common.photos import Unusable
+from stages.ingest.find_sources import find_sources
 from stages.ingest.pixel_layouts import find_layout
 from stages.ingest.pixel_tables import PixelLayout, PixelRow, rows
-from stages.ingest.sources import Source, find_sources
+from stages.ingest.sources import Source
 
 
 def draw(count: int, *shape: int, seed: int = 0) -> np.ndarray:

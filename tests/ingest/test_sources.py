@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.params import Limits
-from stages.ingest import archives
-from stages.ingest.sources import Source, find_sources, image_ids
+from stages.ingest import places
+from stages.ingest.find_sources import find_sources
+from stages.ingest.sources import Source, image_ids
 
 LIMITS = Limits()
 MEGABYTE = 1_000_000
@@ -210,7 +211,7 @@ def test_an_archive_is_read_as_a_folder_of_its_name(tmp_path, suffix):
 def test_a_member_reads_the_same_in_another_process(tmp_path, suffix):
     write(tmp_path / f"photos{suffix}", PACKERS[suffix]("cats/a.jpg"))
     sent = pickle.dumps(only_source(tmp_path))
-    archives._kept_inflated.cache_clear()
+    places._kept_inflated.cache_clear()
     assert pickle.loads(sent).read() == b"cats/a.jpg"
 
 
@@ -301,9 +302,9 @@ def test_zip64_comments_and_sizes_that_follow_the_data(tmp_path):
 @pytest.fixture
 def small_steps(monkeypatch):
     """Checkpoints so near to each other that a small file has too many."""
-    monkeypatch.setattr(archives, "_PACKED_STEP", 512)
-    monkeypatch.setattr(archives, "_FIRST_SPACING", 1024)
-    monkeypatch.setattr(archives, "_MAX_CHECKPOINTS", 16)
+    monkeypatch.setattr(places, "PACKED_STEP", 512)
+    monkeypatch.setattr(places, "_FIRST_SPACING", 1024)
+    monkeypatch.setattr(places, "_MAX_CHECKPOINTS", 16)
 
 
 def test_a_packed_tar_of_several_streams_is_read_in_any_order(tmp_path, small_steps):
@@ -325,7 +326,7 @@ def test_reading_in_any_order_unpacks_little_more_than_what_is_read(tmp_path, sm
     write(tmp_path / "a.tgz", gzipped_tar(**{f"{n}": draw.randbytes(2000) for n in range(300)}))
     sources = find_sources(tmp_path, LIMITS)[0]
     draw.shuffle(sources)
-    whole = archives._inflated_whole(tmp_path / "a.tgz")
+    whole = places.inflated_whole(tmp_path / "a.tgz")
     steps = 0
     step = whole._step
 
