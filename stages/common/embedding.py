@@ -42,7 +42,9 @@ def embed(
     for variant, shards in images.items():
         settings = {"rescale": None if variant == ORIGINAL else rescale}
         tasks = [Task((shard, network), (shard, identity)) for shard in shards.values()]
-        folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}")
+        # TensorFlow is set up once in a process, and the caller may train with it otherwise.
+        apart = network.suffix != ".onnx"
+        folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}", apart=apart)
         files = [folder / "features.npy" for folder in folders]
         found[variant] = dict(zip(shards, files, strict=True))
     return found

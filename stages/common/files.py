@@ -8,7 +8,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from stages.common.errors import InputError
@@ -18,7 +20,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 Stamp = list[int]
 """Inode, time of the last change and size: another content has another stamp."""
 
-_digests: dict[tuple[str | int, ...], str] = {}
+_DIGESTS = "digests.json"
+_MOMENT = 50_000_000  # nanoseconds; file systems count time in steps of up to 10 ms
 
 
 def cache_folder() -> Path:
@@ -27,12 +30,40 @@ def cache_folder() -> Path:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal. In a process, a file is read once as long as it stays."""
-    key = (str(path), *_stamp(path))
-    if key not in _digests:
+    """SHA-256 of a file, hexadecimal; a file is read once as long as it stays as it is."""
+    digest = known_digest(path)
+    if digest is None:
+        stamp = _stamp(path)
         with path.open("rb") as file:
-            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _digests[key]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _digests(cache_folder())[str(path.absolute())] = [*stamp, digest]
+    return digest
+
+
+def known_digest(path: Path) -> str | None:
+    """The `file_digest` of a file if it need not be read, else None."""
+    *stamp, digest = _digests(cache_folder()).get(str(path.absolute())) or [None]
+    return digest if stamp == _stamp(path) else None
+
+
+def keep_digests() -> None:
+    """Keep the digests that are known, of files that are still there, for other processes.
+
+    Not of files that changed within the last moment: they could change again and keep their time.
+    """
+    now, folder = time.time_ns(), cache_folder()
+    kept = {
+        name: entry
+        for name, entry in _digests(folder).items()
+        if now - entry[1] > _MOMENT and Path(name).exists()
+    }
+    _write_record(kept, folder / _DIGESTS)
+
+
+@cache
+def _digests(folder: Path) -> dict[str, list]:
+    """Stamp and digest of files, by their absolute paths."""
+    return _read_record(folder / _DIGESTS)
 
 
 def is_disk_full(error: BaseException) -> bool:

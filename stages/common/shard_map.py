@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from stages.common.errors import InputError
 from stages.common.files import (
     cache_folder,
     file_digest,
+    keep_digests,
+    known_digest,
     locked,
     naming_full_disk,
     remove_matching,
@@ -30,6 +33,8 @@ from stages.common.log import log
 _UNFINISHED = ".unfinished-"
 # Files that a thread hashes at a time: most are small, or known already.
 _CHUNK = 16
+# Seconds that workers take to start, about.
+_START_UP = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def map_shards(
     settings: dict,
     description: str,
     unit: str = "shard",
+    apart: bool = False,
 ) -> list[Path]:
     """Call `function(*task.arguments, **settings)` for every task, or find its kept result.
 
@@ -66,6 +72,8 @@ def map_shards(
         settings: Params that the result depends on, as JSON can hold them.
         description: For the progress bar and the log.
         unit: What a task is, for these too.
+        apart: Whether nothing may be called in this process, since it is set up otherwise than the
+            function needs.
 
     Returns:
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
@@ -89,7 +97,7 @@ def map_shards(
         mininterval=1,
     )
     with progress:
-        for _ in _compute_all(function, missing, settings):
+        for _ in _compute_all(function, missing, settings, apart):
             progress.update()
     log(f"{description}: computed {len(missing)} of {len(tasks)} {unit}s, kept the others")
     return folders
@@ -131,36 +139,45 @@ def file_digests(files: Sequence[Path], description: str) -> dict[Path, str]:
         files: Those that are not known yet are read.
         description: For the progress bar, which shows when it takes longer.
     """
-    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    found: dict[Path, str] = {}
-    with (
-        ThreadPoolExecutor(worker_count()) as threads,
-        tqdm(total=len(files), desc=description, leave=False, mininterval=1, delay=1) as progress,
-    ):
-        for chunk, digests in zip(
-            chunks, threads.map(lambda some: list(map(file_digest, some)), chunks), strict=True
-        ):
-            found.update(zip(chunk, digests, strict=True))
-            progress.update(len(chunk))
+    found = {file: known_digest(file) for file in files}
+    unread = [file for file, digest in found.items() if digest is None]
+    if unread:
+        chunks = [unread[start : start + _CHUNK] for start in range(0, len(unread), _CHUNK)]
+        progress = tqdm(total=len(unread), desc=description, leave=False, mininterval=1, delay=1)
+        with ThreadPoolExecutor(worker_count()) as threads, progress:
+            some_digests = threads.map(lambda some: list(map(file_digest, some)), chunks)
+            for chunk, digests in zip(chunks, some_digests, strict=True):
+                found.update(zip(chunk, digests, strict=True))
+                progress.update(len(chunk))
+        keep_digests()
     return found
 
 
 def _compute_all(
-    function: Callable[..., dict[str, np.ndarray]], missing: Mapping[Path, Task], settings: dict
+    function: Callable[..., dict[str, np.ndarray]],
+    missing: Mapping[Path, Task],
+    settings: dict,
+    apart: bool,
 ) -> Iterator[None]:
-    """Compute each task into its folder, and tell of each when it is finished."""
+    """Compute each task into its folder, and tell of each when it is finished.
+
+    Here, as long as that takes no more time than to start workers.
+    """
     if not missing:
-        return  # and start no workers
-    workers = joblib.Parallel(
-        n_jobs=min(worker_count(), len(missing)), return_as="generator_unordered"
-    )
-    call = joblib.delayed(_compute)
-    place = next(iter(missing)).parent
-    with locked(place, fcntl.LOCK_SH):
-        calls = (call(function, task, settings, folder) for folder, task in missing.items())
-        for fresh, folder in workers(calls):
-            _finish(fresh, folder)
+        return
+    calls = [(function, task, settings, folder) for folder, task in missing.items()]
+    with locked(calls[0][-1].parent, fcntl.LOCK_SH):
+        start = time.perf_counter()
+        while calls and not apart and time.perf_counter() - start < _START_UP:
+            _finish(*_compute(*calls.pop(0)))
             yield
+        if calls:
+            # For a single worker joblib would start none.
+            count = max(worker_count(), 2) if apart else min(worker_count(), len(calls))
+            workers = joblib.Parallel(n_jobs=count, return_as="generator_unordered")
+            for done in workers(joblib.delayed(_compute)(*call) for call in calls):
+                _finish(*done)
+                yield
 
 
 def _compute(

@@ -65,14 +65,16 @@ def _group(developed: Developed, ingest: Ingest) -> tuple[pd.DataFrame, np.ndarr
 
 def _conflicting(table: pd.DataFrame, settled: Settled) -> list[Rejected]:
     """The images that cannot be used since the same picture has another label elsewhere."""
-    said = table.groupby("exact")["label"].agg(lambda labels: sorted(set(labels)))
+    lost = table[settled.rejected]
+    copies = table[table["exact"].isin(lost["exact"])]
+    said = copies.groupby("exact")["label"].agg(lambda labels: sorted(set(labels)))
     return [
         Rejected(
             row.source,
             "conflicting_label",
             f"labelled {row.label!r}, and of all copies of the picture {said[row.exact]}",
         )
-        for row in table[settled.rejected].itertuples()
+        for row in lost.itertuples()
     ]
 
 

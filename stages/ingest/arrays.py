@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -98,14 +99,22 @@ def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, li
         ]
         usable = [one for one, (reason, _) in why.items() if not reason]
         if usable:
-            shards.append(_read(folder, found, usable))
-    return (_concatenate(shards) if shards else None), rejected
+            shards.append(_Shard(folder, part_name([found.ids[one] for one in usable]), usable))
+    return (_read(shards, found) if shards else None), rejected
 
 
-def _read(folder: Path, found: Identified, usable: Sequence[int]) -> Developed:
+class _Shard(NamedTuple):
+    """What became of a shard of photos: where its arrays lie, its name, and the usable photos."""
+
+    folder: Path
+    part: str
+    usable: list[int]
+
+
+def _read(shards: Sequence[_Shard], found: Identified) -> Developed:
+    facts = np.concatenate([np.load(shard.folder / "facts.npy") for shard in shards])
+    usable = [one for shard in shards for one in shard.usable]
     photos = [found.photos[one] for one in usable]
-    facts = np.load(folder / "facts.npy")
-    part = part_name([found.ids[one] for one in usable])
     table = pd.DataFrame(
         {
             "id": [found.ids[one] for one in usable],
@@ -113,8 +122,8 @@ def _read(folder: Path, found: Identified, usable: Sequence[int]) -> Developed:
             "source": [photo.source.name for photo in photos],
             "label": [photo.label for photo in photos],
             "given_split": [photo.split for photo in photos],
-            "part": part,
-            "row": range(len(usable)),
+            "part": [shard.part for shard in shards for _ in shard.usable],
+            "row": [row for shard in shards for row in range(len(shard.usable))],
             "width": facts["width"],
             "height": facts["height"],
             "exact": facts["exact"],
@@ -125,15 +134,5 @@ def _read(folder: Path, found: Identified, usable: Sequence[int]) -> Developed:
         [photo.groups for photo in photos],
         facts["fingerprint"],
         facts["quality"],
-        [(folder / "images.npy", part)],
-    )
-
-
-def _concatenate(shards: Sequence[Developed]) -> Developed:
-    return Developed(
-        pd.concat([shard.table for shard in shards], ignore_index=True),
-        [groups for shard in shards for groups in shard.given_groups],
-        np.concatenate([shard.fingerprints for shard in shards]),
-        np.concatenate([shard.measures for shard in shards]),
-        [file for shard in shards for file in shard.shards],
+        [(shard.folder / "images.npy", shard.part) for shard in shards],
     )

@@ -1,6 +1,6 @@
 """Groups of images that belong together, and the same picture under two labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,14 +49,20 @@ def name_groups(
     Returns:
         n texts of 16 hexadecimal digits.
     """
-    of_given = pd.Series([min(names, default=None) for names in given], dtype=object)
-    smallest = pd.Series(np.asarray(originals, dtype=object)).groupby(numbers).transform("min")
-    first = of_given.groupby(numbers).transform("min") if of_given.notna().any() else of_given
-    names = [
-        by_id if pd.isna(name) else digest("group", name).hex()[:16]
-        for by_id, name in zip(smallest, first, strict=True)
-    ]
-    return np.array(names, dtype=object)
+    numbers = numbers.tolist()
+    names = _smallest(zip(numbers, originals, strict=True))
+    pairs = ((number, name) for number, some in zip(numbers, given, strict=True) for name in some)
+    names |= {number: digest("group", name).hex()[:16] for number, name in _smallest(pairs).items()}
+    return np.array([names[number] for number in numbers], dtype=object)
+
+
+def _smallest(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """The smallest text of each number."""
+    found: dict[int, str] = {}
+    for number, text in pairs:
+        if number not in found or text < found[number]:
+            found[number] = text
+    return found
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,8 @@ def find_in_name(name: str, ingest: Ingest) -> dict[str, str]:
 def _add_pattern(photo: Photo, ingest: Ingest) -> Photo:
     """A photo with the side and group that the pattern finds in its name."""
     parts = find_in_name(photo.source.name, ingest)
+    if not parts:
+        return photo
     groups = (f"name={parts['group']}",) if parts.get("group") else ()
     side = to_side(parts.get("split", "")) or photo.split
     return replace(photo, split=side, groups=photo.groups + groups)
@@ -270,7 +272,7 @@ def _reject_bad_row(row: PixelRow, found: Labelled) -> bool:
 def _label_by_tables(
     photos: Sequence[Source], files: Sequence[Source], ingest: Ingest, encode: Encode
 ) -> Labelled:
-    by_path = Photos(photos)
+    by_path = Photos(photos if files else ())
     found, chosen = _choose_tables(files, by_path, ingest)
     sides = _sides_of_tables(table for table, _ in chosen)
     named: dict[str, list[Photo]] = {}

@@ -85,8 +85,10 @@ def write_reports(findings: Findings) -> None:
 def _repeated(findings: Findings) -> pd.DataFrame:
     """The images that repeat another one, each with the smallest id among its repeats."""
     table = findings.table.assign(done=findings.settled.done)
-    table["group"] = table["id"].groupby(findings.repeats).transform("min")
-    return table[table.duplicated("group", keep=False)].sort_values(["group", "source"])
+    table = table[pd.Series(findings.repeats).duplicated(keep=False).to_numpy()].copy()
+    numbers = findings.repeats[table.index]
+    table["group"] = table["id"].groupby(numbers).transform("min")
+    return table.sort_values(["group", "source"])
 
 
 def _conflicts(findings: Findings, repeated: pd.DataFrame) -> pd.DataFrame:
