@@ -72,8 +72,8 @@ def map_shards(
         settings: Params that the result depends on, as JSON can hold them.
         description: For the progress bar and the log.
         unit: What a task is, for these too.
-        apart: Whether nothing may be called in this process, since it is set up otherwise than the
-            function needs.
+        apart: Whether not even short work is done in this process, since the function sets up the
+            process that runs it.
 
     Returns:
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
@@ -172,9 +172,9 @@ def _compute_all(
             _finish(*_compute(*calls.pop(0)))
             yield
         if calls:
-            # For a single worker joblib would start none.
-            count = max(worker_count(), 2) if apart else min(worker_count(), len(calls))
-            workers = joblib.Parallel(n_jobs=count, return_as="generator_unordered")
+            workers = joblib.Parallel(
+                n_jobs=min(worker_count(), len(calls)), return_as="generator_unordered"
+            )
             for done in workers(joblib.delayed(_compute)(*call) for call in calls):
                 _finish(*done)
                 yield
@@ -198,7 +198,7 @@ def _compute(
 
 def _save(array: np.ndarray, path: Path) -> None:
     """Write an array; not by `np.save`, which loses the cause where the disk is full."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     with path.open("wb") as file:

@@ -24,7 +24,7 @@ from stages.common.schedules import learning_rates
 from stages.common.scores import scores
 from stages.common.snapshots import History, Resume
 
-_CHUNK_BYTES = 2**26
+_CHUNK_BYTES = 2**24
 _WATCHED_AT_ONCE = 256
 _AS_THEY_ARE = Scaling()
 _LOSSES = {

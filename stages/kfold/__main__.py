@@ -54,7 +54,7 @@ def _score(params: Params, dataset: Dataset) -> tuple[pd.DataFrame, dict[str, np
     plans = make_plans(params, dataset)
     tasks = [_task(params, plans[name], name, repeat, fold) for name, repeat, fold in jobs]
     settings = {"predict_test": params.kfold.predict_test}
-    found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit")
+    found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit", apart=True)
     rows, predictions = [], {}
     for (name, repeat, fold), folder in zip(jobs, found, strict=True):
         train, held_out = divide(dataset, repeat, fold)

@@ -14,7 +14,7 @@ from stages.common.errors import InputError
 from stages.common.keras_files import load
 from stages.common.params import Augment, Ingest, Params
 from stages.common.paths import CLASSES
-from stages.common.photos import develop
+from stages.common.photos import develop, open_image
 from stages.common.quiet_tensorflow import keras
 from stages.common.tables import read_json
 from stages.common.warp import vary
@@ -41,9 +41,15 @@ class Classifier:
     layer: str = "auto"
     augment: Augment | None = None
 
-    def develop(self, photo: np.ndarray) -> np.ndarray:
-        """The image that the model is to see, from an upright photo."""
-        return develop(photo, self.ingest.size, self.ingest.color, self.ingest.fit)
+    def develop(self, content: bytes) -> np.ndarray:
+        """The image that the model is to see, from the bytes of a photo, as `ingest` makes it.
+
+        Raises:
+            Unusable: They are no usable photo.
+        """
+        ingest = self.ingest
+        photo = open_image(content, ingest.background, ingest.limits.megapixels, ingest.min_side)
+        return develop(photo, ingest.size, ingest.color, ingest.fit)
 
     def predict(self, images: np.ndarray, ids: Sequence[str]) -> np.ndarray:
         """Probabilities, or the values of a regression.

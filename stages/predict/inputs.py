@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stages.common.photos import Unusable, image_id, is_litter, open_photo
+from stages.common.photos import Unusable, image_id, is_litter
 
 _THREADS = 4
 _AHEAD = 64
@@ -81,14 +81,13 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def read_photos(
-    found: Iterable[str | Unreadable], develop: Callable[[np.ndarray], np.ndarray]
+    found: Iterable[str | Unreadable], develop: Callable[[bytes], np.ndarray]
 ) -> Iterator[Photo | Unreadable]:
     """Read photos, in their order; some are read ahead while the caller works.
 
     Args:
         found: As from `find_photos`.
-        develop: From an upright photo, uint8 RGB (h, w, 3), to the image that the network is to
-            see.
+        develop: From the bytes of a file to the image that the network is to see.
     """
 
     def read(one: str | Unreadable) -> Photo | Unreadable:
@@ -107,10 +106,10 @@ def read_photos(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(path: str, develop: Callable[[np.ndarray], np.ndarray]) -> Photo | Unreadable:
+def _read(path: str, develop: Callable[[bytes], np.ndarray]) -> Photo | Unreadable:
     try:
         content = Path(path).read_bytes()
-        return Photo(path, image_id(content), develop(open_photo(content)))
+        return Photo(path, image_id(content), develop(content))
     except Unusable as error:
         return Unreadable(path, f"{error.reason}: {error.detail}")
     except OSError as error:

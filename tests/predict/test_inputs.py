@@ -59,7 +59,7 @@ def test_lines_are_paths_whatever_bytes_they_hold():
 
 def test_photos_come_in_order_with_the_ids_of_ingest(tmp_path):
     paths = [str(draw(tmp_path / f"{number}.png", (number, 0, 0))) for number in range(200)]
-    photos = list(read_photos(paths, lambda photo: photo))
+    photos = list(read_photos(paths, open_photo))
     assert [photo.path for photo in photos] == paths
     assert [int(photo.image[0, 0, 0]) for photo in photos] == list(range(200))
     assert photos[7].id == image_id(Path(paths[7]).read_bytes())
@@ -67,7 +67,7 @@ def test_photos_come_in_order_with_the_ids_of_ingest(tmp_path):
 
 def test_a_photo_is_developed_as_it_is_read(tmp_path):
     path = draw(tmp_path / "a.png")
-    [photo] = read_photos([str(path)], lambda photo: 255 - photo)
+    [photo] = read_photos([str(path)], lambda content: 255 - open_photo(content))
     np.testing.assert_array_equal(photo.image, 255 - open_photo(path.read_bytes()))
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_photo_is_told_and_the_others_are_read(tmp_path, name, conten
     if content is not None:
         (tmp_path / name).write_bytes(content)
     bad = f"{tmp_path}/{name}"
-    first, second, third = read_photos([good, bad, good], lambda photo: photo)
+    first, second, third = read_photos([good, bad, good], open_photo)
     assert isinstance(first, Photo) and isinstance(third, Photo)
     assert isinstance(second, Unreadable) and second.path == bad
     assert why in second.why
@@ -94,7 +94,7 @@ def test_what_is_no_photo_is_told_and_the_others_are_read(tmp_path, name, conten
 def test_a_half_photo_is_told(tmp_path):
     whole = draw(tmp_path / "whole.png").read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    [half] = read_photos([str(tmp_path / "half.png")], lambda photo: photo)
+    [half] = read_photos([str(tmp_path / "half.png")], open_photo)
     assert isinstance(half, Unreadable)
 
 
@@ -107,7 +107,7 @@ def test_only_so_many_photos_are_read_ahead(tmp_path):
             taken += 1
             yield path
 
-    photos = read_photos(endless(), lambda photo: photo)
+    photos = read_photos(endless(), open_photo)
     for number in range(1, 300):
         assert isinstance(next(photos), Photo)
         assert taken <= number + inputs._AHEAD

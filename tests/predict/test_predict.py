@@ -150,6 +150,24 @@ def test_photos_are_developed_as_params_say(project, capsys, ingest):
     assert [got[name] for name in COLORS] == pytest.approx(expected, rel=1e-4)
 
 
+def test_what_is_transparent_shows_the_colour_of_the_params(project, capsys):
+    set_params(ingest={"size": [16, 24], "background": list(COLORS["green"])})
+    Image.new("RGBA", (30, 20), (*COLORS["red"], 0)).save("photo.png")
+    assert predict("--format", "json", "photo.png") == 0
+    [facts] = json.loads(capsys.readouterr().out)
+    assert facts["predictions"][0]["class"] == "green"
+
+
+@pytest.mark.parametrize(
+    ("ingest", "reason"),
+    [({"min_side": 25}, "too_small"), ({"limits": {"megapixels": 0.0001}}, "too_large")],
+)
+def test_what_ingest_refuses_is_not_predicted(project, capsys, ingest, reason):
+    set_params(ingest={"size": [16, 24], **ingest})
+    assert predict(draw("photo.png", COLORS["red"], (30, 20))) == 1
+    assert reason in capsys.readouterr().err
+
+
 def test_so_many_classes_as_asked_for(project, capsys):
     draw("a.png", COLORS["green"])
     predict("--top", "1", "--format", "csv", "a.png")
