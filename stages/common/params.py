@@ -690,6 +690,9 @@ class Training(Section):
                 )
 
 
+HEAT_MAPS = ["cam", "gradcam", "gradcam++", "hirescam", "layercam", "scorecam"]
+"""The methods of `stages/common/heatmaps.py`."""
+
 CALLBACKS = ("early_stopping", "reduce_on_plateau", "checkpoint")
 UNSMOOTHED = ("sparse_categorical_crossentropy", "mean_squared_error", "mean_absolute_error")
 """Losses without soft targets."""
@@ -731,12 +734,21 @@ class Evaluate(Section):
 
 
 class GradCam(Section):
-    """Which heat maps are drawn."""
+    """Which heat maps are drawn, and how it is measured whether to believe them."""
 
-    layer: str = "auto"
-    """auto: the last convolution; or the name of a layer."""
+    layer: str | Annotated[list[str], Field(min_length=1)] = "auto"
+    """auto: the last convolution; or the name of a layer, or of several that are combined."""
+    method: Annotated[str, _one_of("method", HEAT_MAPS)] = "gradcam"
+    """The one that is shown first."""
+    compared: list[Annotated[str, _one_of("method", HEAT_MAPS)]] = ["gradcam++", "hirescam"]
+    """Further methods that are drawn and measured beside it."""
+    target: str | Annotated[list[str], Field(min_length=2, max_length=2)] = "predicted"
+    """What the maps explain: predicted, label (the true class), the name of a class, or two names:
+    what tells the first from the second. Of numbers: what raises them."""
     images: Count = 400
     """At most so many test images, right and wrong ones of each class in turn."""
+    measured: Count = 100
+    """At most so many of these tell how far to believe each method."""
 
 
 class TensorFlow(Section):

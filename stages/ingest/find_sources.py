@@ -68,7 +68,7 @@ def find_sources(folder: Path, limits: Limits) -> tuple[list[Source], list[Rejec
             sources += members
             rejected += faults
         else:
-            sources.append(Source(name, Path(entry), entry.stat().st_size))
+            sources.append(Source(name, entry.path, entry.stat().st_size))
     order = [(one.source, one.reason, one.detail) for one in rejected]
     rejected = [Rejected(*one) for one in sorted(order)]
     return sorted(sources, key=lambda source: source.name), rejected
@@ -145,7 +145,7 @@ def _find_members(file: Path, name: str, limits: Limits) -> tuple[list[Source], 
             if fault is None and any(map(is_litter, path.parts)):
                 continue
             fault = fault or _fault_of_member(member, limits)
-            source = Source(f"{name}/{path}", file, member.size, member.place)
+            source = Source(f"{name}/{path}", str(file), member.size, member.place)
             if fault is None and source.name in sources:
                 fault = Fault("repeated_name", "another member before it has the same name")
             if fault is None:

@@ -45,7 +45,7 @@ _LOOKED_AT = 200
 _SIGNATURE = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A photo and what is said of it.
 

@@ -50,7 +50,7 @@ class PixelLayout:
         return sorted(set(range(self.columns)) - set(self.pixels))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PixelRow:
     """An image in a row of a table.
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def log_labels(labelled: Labelled) -> None:
 def write_reports(findings: Findings) -> None:
     """Write everything below `reports/ingest`."""
     columns = ["source", "reason", "detail"]
-    rejected = pd.DataFrame(map(vars, findings.rejected), columns=columns)
+    rejected = pd.DataFrame(map(astuple, findings.rejected), columns=columns)
     write_table(rejected, FOLDER / "rejected.csv")
     repeated = _repeated(findings)
     write_table(repeated[["group", "id", "source", "label", "exact"]], FOLDER / "groups.csv")

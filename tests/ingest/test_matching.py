@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from stages.ingest.matching import Photos
@@ -7,7 +5,7 @@ from stages.ingest.sources import Source
 
 
 def find(names: list[str], path: str, folder: str = "", table: str = "") -> list[str]:
-    photos = Photos(Source(name, Path(name), 0) for name in names)
+    photos = Photos(Source(name, name, 0) for name in names)
     return sorted(photo.name for photo in photos.find(path, folder, table))
 
 

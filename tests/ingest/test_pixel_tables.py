@@ -44,7 +44,7 @@ def source(folder: Path, content: bytes, name: str = "set/table.csv") -> Source:
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    return Source(name, file, len(content))
+    return Source(name, str(file), len(content))
 
 
 def layout_of(folder: Path, content: bytes, **names: object) -> PixelLayout | None:

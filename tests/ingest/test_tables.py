@@ -24,7 +24,7 @@ def source(folder: Path, name: str, content: bytes) -> Source:
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    return Source(name, file, len(content))
+    return Source(name, str(file), len(content))
 
 
 def open_one(folder: Path, name: str, content: bytes) -> TextTable:
@@ -211,7 +211,7 @@ def test_a_cell_may_hold_all_pixels_of_a_large_image(tmp_path):
 
 def test_a_table_that_cannot_be_opened_is_unreadable(tmp_path):
     with pytest.raises(Unusable) as refused:
-        open_tables(Source("gone.csv", tmp_path / "gone.csv", 0), Limits())
+        open_tables(Source("gone.csv", str(tmp_path / "gone.csv"), 0), Limits())
     assert refused.value.reason == "unreadable"
 
 
