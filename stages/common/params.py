@@ -736,13 +736,19 @@ class Evaluate(Section):
 class GradCam(Section):
     """Which heat maps are drawn, and how it is measured whether to believe them."""
 
-    layer: str | Annotated[list[str], Field(min_length=1)] = "auto"
+    layer: Annotated[
+        str | Annotated[list[str], Field(min_length=1)],
+        _expects("auto, the name of a layer in quotes, or a list of such names"),
+    ] = "auto"
     """auto: the last convolution; or the name of a layer, or of several that are combined."""
     method: Annotated[str, _one_of("method", HEAT_MAPS)] = "gradcam"
     """The one that is shown first."""
     compared: list[Annotated[str, _one_of("method", HEAT_MAPS)]] = ["gradcam++", "hirescam"]
     """Further methods that are drawn and measured beside it."""
-    target: str | Annotated[list[str], Field(min_length=2, max_length=2)] = "predicted"
+    target: Annotated[
+        str | Annotated[list[str], Field(min_length=2, max_length=2)],
+        _expects("predicted, label, or one or two names of classes in quotes"),
+    ] = "predicted"
     """What the maps explain: predicted, label (the true class), the name of a class, or two names:
     what tells the first from the second. Of numbers: what raises them."""
     images: Count = 400

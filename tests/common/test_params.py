@@ -242,7 +242,7 @@ split.stratify: 1
 split.stratify: 'yes'
   split.stratify: expected true or false, received 'yes'
 gradcam.layer: 3
-  gradcam.layer: expected a text, received 3; put it in quotes
+  gradcam.layer: expected auto, the name of a layer in quotes, or a list of such names, received 3
 encode.separator: ''
   encode.separator: expected a text of at least 1 character, received ''
 features.pooled.layers: [1]
