@@ -33,8 +33,8 @@ from stages.common.log import log
 _UNFINISHED = ".unfinished-"
 # Files that a thread hashes at a time: most are small, or known already.
 _CHUNK = 16
-# Seconds that workers take to start, about.
-_START_UP = 0.5
+# Seconds that workers take to start, and one process to do what they do meanwhile, about.
+_START_UP = 1.0
 
 
 @dataclass(frozen=True)
@@ -161,16 +161,18 @@ def _compute_all(
 ) -> Iterator[None]:
     """Compute each task into its folder, and tell of each when it is finished.
 
-    Here, as long as that takes no more time than to start workers.
+    In this process, if what is left would take it less time than to start workers.
     """
     if not missing:
         return
     calls = [(function, task, settings, folder) for folder, task in missing.items()]
     with locked(calls[0][-1].parent, fcntl.LOCK_SH):
-        start = time.perf_counter()
-        while calls and not apart and time.perf_counter() - start < _START_UP:
+        start, left = time.perf_counter(), 0.0
+        while calls and not apart and left < _START_UP:
             _finish(*_compute(*calls.pop(0)))
             yield
+            done = len(missing) - len(calls)
+            left = (time.perf_counter() - start) / done * len(calls)
         if calls:
             workers = joblib.Parallel(
                 n_jobs=min(worker_count(), len(calls)), return_as="generator_unordered"
