@@ -25,11 +25,15 @@ lint: .venv/test ## Check the code's form.
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 
-bench: setup .venv/sample ## Measure on the sample photos: stages, k-fold, warp, features.
+bench: setup .venv/sample ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, memory.
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/kfold.py
 	$(BIN)/python bench/warp.py
 	$(BIN)/python bench/features.py
+	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/duplicates.py
+	$(BIN)/python bench/increment.py
+	$(BIN)/python bench/memory.py
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
