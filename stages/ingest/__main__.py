@@ -15,7 +15,8 @@ from stages.ingest.arrays import Developed, develop_all, identify
 from stages.ingest.duplicates import find_groups
 from stages.ingest.find_sources import find_sources
 from stages.ingest.groups import Settled, join_given, name_groups, settle_conflicts
-from stages.ingest.labels import UNRELATED, Labelled, is_document, label_photos
+from stages.ingest.labelled import UNRELATED, Labelled
+from stages.ingest.labels import is_document, label_photos
 from stages.ingest.quality import find_issues
 from stages.ingest.reports import Findings, log_labels, write_reports
 from stages.ingest.sources import Rejected

@@ -15,7 +15,7 @@ from stages.common.photos import Unusable
 from stages.common.shard_map import Task, map_shards
 from stages.common.shards import cut_shards, part_name
 from stages.ingest.develop_shard import develop_shard
-from stages.ingest.labels import Photo
+from stages.ingest.labelled import Photo
 from stages.ingest.sources import Rejected, image_ids
 
 

@@ -13,7 +13,7 @@ from stages.common.pictures import contact_sheet, save_photo
 from stages.common.shards import read_shard
 from stages.common.tables import write_json, write_table
 from stages.ingest.groups import Settled
-from stages.ingest.labels import Labelled
+from stages.ingest.labelled import Labelled
 from stages.ingest.sources import Rejected
 
 FOLDER = REPORTS / "ingest"

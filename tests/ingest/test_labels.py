@@ -6,7 +6,8 @@ import pytest
 from stages.common.errors import InputError
 from stages.common.params import Encode, Ingest, Table
 from stages.ingest.find_sources import find_sources
-from stages.ingest.labels import Labelled, label_photos
+from stages.ingest.labelled import Labelled
+from stages.ingest.labels import label_photos
 
 BY_NAME = Table()
 
