@@ -1,10 +1,28 @@
-"""Grad-CAM: which places of the image raise the score of a class."""
+"""Heat maps: which places of the image raise a score of the model.
+
+A score is a weighted sum of logits, since the gradient of a probability vanishes where the model
+is sure: the logit of one class, of one class less that of another, or a number. Every method weighs
+the features of a layer at each place and adds them up:
+
+    cam, gradcam, gradcam++, hirescam, layercam     by their gradients, all from one backward pass
+    scorecam                                        by what the model predicts for the image seen
+                                                    through each of them
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
 from stages.common.quiet_tensorflow import keras, tf
+
+_BATCH = 32
+"""Images that pass the network together; a masked image of Score-CAM counts as one."""
+
+_LINEAR = (keras.layers.BatchNormalization, keras.layers.Concatenate, keras.layers.Dropout)
+"""Layers of a head that are linear once it is trained."""
 
 
 def map_layers(model: keras.Model) -> list[str]:
@@ -33,57 +51,37 @@ def last_convolution(model: keras.Model) -> str:
     return layers[-1]
 
 
-class GradCam:
-    """Heat maps of one layer.
-
-    Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based
-    localization": the positive part of the layer's features, each weighted by the mean gradient
-    of the class score. The score is the logit, since the gradient of a probability vanishes where
-    the model is sure.
+def one_hot(classes: np.ndarray, outputs: int) -> np.ndarray:
+    """The weights that make the score of each image the logit of one class.
 
     Args:
-        model: Flat.
-        layer: One of `map_layers(model)`.
-        logits: The layer that gives the scores (n, classes) before the last activation.
+        classes: int (n,) code of the class or label; of a single output, 1 asks for what raises
+            it, and 0 for what lowers it.
+        outputs: How many logits the model has.
 
-    Raises:
-        InputError: The layer is none of these.
+    Returns:
+        float32 (n, outputs).
     """
-
-    def __init__(self, model: keras.Model, layer: str, logits: str = "logits"):
-        layers = map_layers(model)
-        if layer not in layers:
-            raise InputError(f"gradcam.layer: {unknown_name('layer', layer, layers)}")
-        outputs = [model.get_layer(layer).output, model.get_layer(logits).output]
-        self._model = keras.Model(model.inputs, outputs)
-        self._compute = tf.function(self._maps, reduce_retracing=True)
-
-    def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """The heat map of each image for one class.
-
-        Args:
-            images: uint8 (n, h, w, c).
-            classes: int (n,) code of the class or label to explain; of a single output 1 asks
-                for what raises it, and 0 for what lowers it.
-
-        Returns:
-            float32 (n, map height, map width), not below 0, in units of the score: all zero
-            where nothing speaks for the class.
-        """
-        return self._compute(tf.constant(images), tf.constant(classes, tf.int32)).numpy()
-
-    def _maps(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            features, logits = self._model(images, training=False)
-            score = tf.gather(_both_signs(logits), classes, batch_dims=1)
-        weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
-        return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
+    classes = np.asarray(classes)
+    if outputs == 1:
+        return np.where(classes == 1, 1, -1).astype("float32")[:, None]
+    return np.eye(outputs, dtype="float32")[classes]
 
 
-def _both_signs(logits: tf.Tensor) -> tf.Tensor:
-    """A single logit speaks for the second of two classes, or a larger number, and against the
-    first, or a smaller one."""
-    return tf.concat([-logits, logits], axis=1) if logits.shape[1] == 1 else logits
+def difference(first: int, second: int, n: int, outputs: int) -> np.ndarray:
+    """The weights that make the score what tells one class from another, for n images.
+
+    Args:
+        first: Code of the class that the score speaks for.
+        second: Code of the class that it speaks against.
+        n: Images.
+        outputs: How many logits the model has; a single one is that difference already.
+
+    Returns:
+        float32 (n, outputs).
+    """
+    weights = one_hot(np.array([first, second]), outputs)
+    return np.tile(weights[0] if outputs == 1 else weights[0] - weights[1], (n, 1))
 
 
 def peak(heat: np.ndarray) -> tuple[float, float]:
@@ -93,3 +91,235 @@ def peak(heat: np.ndarray) -> tuple[float, float]:
         return 0.5, 0.5
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     return (column + 0.5) / heat.shape[1], (row + 0.5) / heat.shape[0]
+
+
+# Each method takes features and their gradients (n, height, width, features), and gives maps
+# (n, height, width) whose negative places, which speak against the score, are then cut off.
+
+
+def cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Zhou et al. 2016, "Learning deep features for discriminative localization".
+
+    Each feature by its weight in the dense layer behind the mean over the places: behind such a
+    mean, that is the gradient at any place, times the number of places.
+    """
+    places = features.shape[1] * features.shape[2]
+    return places * hirescam(features, gradients)
+
+
+def gradcam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based
+    localization": each feature by the mean of its gradient over the places."""
+    return _weigh(features, tf.reduce_mean(gradients, axis=(1, 2)))
+
+
+def gradcam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Chattopadhay et al. 2018, "Grad-CAM++: Improved visual explanations for deep convolutional
+    networks": each feature A by the sum over the places of alpha relu(g), g being its gradient,
+
+        alpha = g**2 / (2 g**2 + sum(A) g**3) = 1 / (2 + sum(A) g)
+
+    (The factor exp(score) that the paper's weights share is left out: it is the same everywhere in
+    a map, and overflows. Meant for features that are not below 0, as behind a ReLU.)
+    """
+    total = tf.reduce_sum(features, axis=(1, 2), keepdims=True)
+    alpha_gradients = tf.math.divide_no_nan(tf.nn.relu(gradients), 2 + total * gradients)
+    return _weigh(features, tf.reduce_sum(alpha_gradients, axis=(1, 2)))
+
+
+def hirescam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of
+    convolutional neural networks": each feature by its gradient at the same place."""
+    return tf.reduce_sum(features * gradients, axis=-1)
+
+
+def layercam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """Jiang et al. 2021, "LayerCAM: Exploring hierarchical class activation maps for
+    localization": each feature by the positive part of its gradient at the same place."""
+    return hirescam(features, tf.nn.relu(gradients))
+
+
+METHODS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "cam": cam,
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "hirescam": hirescam,
+    "layercam": layercam,
+}
+"""What one backward pass gives. Beside them there is `scorecam`."""
+
+
+def _weigh(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Add up features (n, height, width, features), each by its weight (n, features)."""
+    return tf.einsum("nhwf,nf->nhw", features, weights)
+
+
+class HeatMaps:
+    """Heat maps of one or several layers, by one or several methods.
+
+    Args:
+        model: Flat: no model nested in it.
+        layers: Of `map_layers(model)`. The maps of several are combined: each is scaled to its own
+            maximum 1, resized to the largest, and their mean is taken.
+        methods: Of `METHODS`, and `scorecam`, which runs the network once for each feature of a
+            layer and image: hundreds of times the work of all others together.
+        logits: The layer that gives the scores (n, outputs) before the last activation.
+
+    Raises:
+        InputError: A layer or method is none of these, or `cam` is asked for a layer behind which
+            there is more than the mean over the places and one dense layer.
+
+    Example:
+        maps = HeatMaps(model, [last_convolution(model)], ["gradcam", "layercam"])
+        heats = maps(images, one_hot(classes, outputs=3))["gradcam"]
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layers: Sequence[str],
+        methods: Sequence[str] = ("gradcam",),
+        logits: str = "logits",
+    ):
+        _check_names("layer", layers, map_layers(model))
+        _check_names("method", methods, [*METHODS, "scorecam"])
+        if "cam" in methods:
+            for layer in layers:
+                _check_cam(model, layer, logits)
+        features = [model.get_layer(layer).output for layer in layers]
+        outputs = [features, model.get_layer(logits).output]
+        self._methods = methods
+        self._model = model
+        self._features_and_logits = keras.Model(model.inputs[0], outputs)
+        self._watched = [weight for one in features for weight in _nearest_weights(model, one)]
+        self._backward = tf.function(self._by_gradients, reduce_retracing=True)
+        self._seen = tf.function(self._scores_through, reduce_retracing=True)
+
+    def __call__(self, images: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The heat maps of each image, by each method.
+
+        Args:
+            images: uint8 (n, height, width, channels), n at least 1.
+            weights: float32 (n, outputs); the score that is explained is sum(weights * logits), by
+                Score-CAM sum(weights * predictions).
+
+        Returns:
+            For each method float32 (n, map height, map width), not below 0: all zero where nothing
+            speaks for the score. Of one layer in the method's own unit, of several at most 1.
+        """
+        batches = [
+            self._batch(images[start : start + _BATCH], weights[start : start + _BATCH])
+            for start in range(0, len(images), _BATCH)
+        ]
+        return {
+            method: np.concatenate([one[method] for one in batches]) for method in self._methods
+        }
+
+    def _batch(self, images: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        images, weights = tf.constant(images), tf.constant(weights, tf.float32)
+        found, features = self._backward(images, weights)
+        found = {method: maps.numpy() for method, maps in found.items()}
+        if "scorecam" in self._methods:
+            maps = [
+                tf.stack(
+                    [self._by_scores(*each) for each in zip(images, weights, one, strict=True)]
+                )
+                for one in features
+            ]
+            found["scorecam"] = _combine(maps).numpy()
+        return found
+
+    def _by_gradients(
+        self, images: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+        """The maps of all methods but Score-CAM, and the features that Score-CAM needs."""
+        # The tape follows what depends on something watched, and so from the features on alone.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._watched)
+            features, logits = self._features_and_logits(images, training=False)
+            score = tf.reduce_sum(weights * logits, axis=1)
+        gradients = tape.gradient(score, features)
+        pairs = list(zip(features, gradients, strict=True))
+        found = {
+            name: _combine([tf.nn.relu(METHODS[name](*pair)) for pair in pairs])
+            for name in self._methods
+            if name in METHODS
+        }
+        return found, features if "scorecam" in self._methods else []
+
+    def _by_scores(self, image: tf.Tensor, weights: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """Wang et al. 2020, "Score-CAM: Score-weighted visual explanations for convolutional neural
+        networks": each feature by the score of the image seen through it.
+
+        As in the paper's section on normalisation and in its authors' code, the score is one of
+        probabilities, not of logits. It counts from the lowest of all these scores and that of the
+        black image, which the paper takes: to a model of few classes black may look like one.
+        """
+        varies = tf.reduce_max(features, axis=(0, 1)) > tf.reduce_min(features, axis=(0, 1))
+        features = tf.boolean_mask(features, varies, axis=2)
+        features = tf.pad(features, [(0, 0), (0, 0), (0, 1)])  # the last one gives the black image
+        scores = [
+            self._seen(image, weights, features[..., start : start + _BATCH])
+            for start in range(0, features.shape[2], _BATCH)
+        ]
+        scores = tf.concat(scores, axis=0)
+        return tf.nn.relu(tf.linalg.matvec(features, scores - tf.reduce_min(scores)))
+
+    def _scores_through(
+        self, image: tf.Tensor, weights: tf.Tensor, features: tf.Tensor
+    ) -> tf.Tensor:
+        """The score of one image (h, w, c) through each feature as a mask of 0 to 1."""
+        masks = tf.image.resize(tf.transpose(features, (2, 0, 1))[..., None], image.shape[:2])
+        masks = _to_maximum_1(masks - tf.reduce_min(masks, axis=(1, 2), keepdims=True))
+        seen = tf.cast(tf.round(masks * tf.cast(image, tf.float32)), image.dtype)
+        return tf.linalg.matvec(self._model(seen, training=False), weights)
+
+
+def _check_names(knob: str, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"gradcam.{knob}: {unknown_name(knob, name, known)}")
+
+
+def _nearest_weights(model: keras.Model, features: keras.KerasTensor) -> list[tf.Variable]:
+    """The weights of the last layer with weights on the way to the features."""
+    on_the_way = keras.Model(model.inputs[0], features).layers
+    return next([one.value for one in layer.weights] for layer in on_the_way[::-1] if layer.weights)
+
+
+def _combine(maps: list[tf.Tensor]) -> tf.Tensor:
+    """One map (n, height, width) of those of several layers, not below 0."""
+    if len(maps) == 1:
+        return maps[0]
+    size = max((one.shape[1:] for one in maps), key=np.prod)
+    return tf.reduce_mean(
+        [tf.image.resize(_to_maximum_1(one[..., None]), size)[..., 0] for one in maps], axis=0
+    )
+
+
+def _to_maximum_1(maps: tf.Tensor) -> tf.Tensor:
+    """Maps (n, height, width, 1), not below 0; one that is zero everywhere stays so."""
+    return tf.math.divide_no_nan(maps, tf.reduce_max(maps, axis=(1, 2), keepdims=True))
+
+
+def _check_cam(model: keras.Model, layer: str, logits: str) -> None:
+    """Refuse a layer behind which there is more than the mean over the places and one dense layer.
+
+    Between the two may stand what is linear: together they are one dense layer all the same.
+    """
+    readers: dict[str, list[keras.Operation]] = {}
+    graph = keras.Model(model.inputs[0], model.get_layer(logits).output)
+    for node in itertools.chain(*graph._nodes_by_depth.values()):  # there is no public view of it
+        for parent in node.parent_nodes:
+            readers.setdefault(parent.operation.name, []).append(node.operation)
+    means = readers.get(layer, [])
+    unfit = [one.name for one in means if not isinstance(one, keras.layers.GlobalAveragePooling2D)]
+    behind = [] if unfit else [one for mean in means for one in readers[mean.name]]
+    for one in behind:  # which grows until it reaches the logits
+        behind.extend(readers.get(one.name, []))
+    unfit += [one.name for one in behind if one.name != logits and not isinstance(one, _LINEAR)]
+    if unfit:
+        raise InputError(
+            "gradcam.method: cam expects only global average pooling and one dense layer behind "
+            f"{layer}, found {unfit[0]}; take gradcam, which is the same there and works here too"
+        )

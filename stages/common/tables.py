@@ -11,6 +11,7 @@ from stages.common.errors import InputError
 
 # Names and labels are text whatever they look like: a class "007" or "NA" stays what it is.
 _TEXT = {"id", "source", "label", "predicted", "part", "group", "exact", "split"}
+_TEXT |= {"class", "layer", "method"}
 _TEXT |= {"reason", "detail", "candidate", "suggested", "given_split", "given_group"}
 _TEXT |= {"issue", "done"}
 

@@ -1,51 +1,118 @@
-"""Stage `gradcam`: where the model looks, for test images of each class, right and wrong ones."""
+"""Stage `gradcam`: where the model looks, for test images of each class, right and wrong ones, and
+how far to believe that."""
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from stages.common.determinism import make_deterministic
-from stages.common.features import open_images
-from stages.common.heatmaps import GradCam, last_convolution, peak
+from stages.common.features import Rows, open_images
+from stages.common.heatmaps import HeatMaps, last_convolution
 from stages.common.keras_files import load
 from stages.common.log import log
-from stages.common.overlays import overlay
 from stages.common.params import Params
 from stages.common.paths import CLASSES, MANIFEST, MODEL, PREDICTIONS, REPORTS
 from stages.common.pictures import save_photo
+from stages.common.quiet_tensorflow import keras
 from stages.common.stage import run
-from stages.common.tables import read_json, read_table, write_table
+from stages.common.tables import read_json, read_table, write_json, write_table
+from stages.gradcam.attention import SUSPICIOUS, attention, by_class, suspicion
+from stages.gradcam.faithfulness import Faithfulness
+from stages.gradcam.methods import compare, judgement
+from stages.gradcam.network import fast
+from stages.gradcam.pictures import ClassMeans, PairSheet, overlay_file, photo_file, save_overlays
+from stages.gradcam.randomised import correlations
+from stages.gradcam.targets import explained, likeliest, score_of_classes, score_of_numbers
 
 FOLDER = REPORTS / "gradcam"
-OVERLAYS = FOLDER / "overlays"
 _BATCH = 32
+_RANDOMISED = 32
+"""Images on which maps of the trained and of random models are compared."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is explained.
+
+    Attributes:
+        images: The images that are shown, n rows of `reports/predictions.csv`.
+        photos: All images.
+        positions: int (n,), of the shown ones in `photos`.
+        weights: float32 (n, outputs), what the maps of each explain.
+        classes: (n,) the class under which each is counted; of numbers "all".
+    """
+
+    images: pd.DataFrame
+    photos: Rows
+    positions: np.ndarray
+    weights: np.ndarray
+    classes: pd.Series
+
+    def batches(self) -> Iterator[slice]:
+        """Slices of the images, few enough to hold in memory."""
+        starts = range(0, len(self.images), _BATCH)
+        for start in tqdm(starts, desc="gradcam", unit="batch"):
+            yield slice(start, start + _BATCH)
+
+    def take(self, batch: slice) -> np.ndarray:
+        """Their photos, uint8 (m, h, w, c)."""
+        return self.photos.take(self.positions[batch])
 
 
 def main(params: Params) -> None:
-    """Draw heat maps of what was predicted and tabulate their peaks."""
+    """Draw heat maps, tabulate where their heat lies, and measure whether to believe them."""
+    knobs = params.gradcam
     make_deterministic(params.tensorflow.threads, seed=0)
-    classes = read_json(CLASSES)["classes"]
-    manifest = read_table(MANIFEST)
-    shown = choose(read_table(PREDICTIONS), params.gradcam.images)
-    model = load(MODEL)
-    layer = last_convolution(model) if params.gradcam.layer == "auto" else params.gradcam.layer
-    grad_cam = GradCam(model, layer)
-    images = open_images(manifest)
-    positions = pd.Index(manifest["id"]).get_indexer(shown["id"])
-    outputs = explained(shown, classes)
-    shutil.rmtree(OVERLAYS, ignore_errors=True)
-    rows = []
-    for start in tqdm(range(0, len(shown), _BATCH), desc="gradcam", unit="batch"):
-        batch = slice(start, start + _BATCH)
-        photos = images.take(positions[batch])
-        heats = grad_cam(photos, outputs[batch])
-        for (_, image), photo, heat in zip(shown[batch].iterrows(), photos, heats, strict=True):
-            rows.append(_explain(image, photo, heat, layer))
-    summary = pd.DataFrame(rows).sort_values("id")
-    write_table(summary, FOLDER / "summary.csv")
-    log(f"gradcam: {len(summary)} maps of {layer}, {int(summary['zero'].sum())} of them zero")
+    predictions, model = read_table(PREDICTIONS), load(MODEL)
+    subject = choose_subject(predictions, model, params)
+    layers = chosen_layers(model, knobs.layer)
+    methods = list(dict.fromkeys([knobs.method, *knobs.compared]))
+    maps = HeatMaps(model, layers, methods)
+    score = score_of_numbers(predictions) if "residual" in predictions else score_of_classes
+    faithfulness = Faithfulness(fast(model, params.tensorflow.threads), maps, score)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    places, zero, measured = explain(subject, maps, faithfulness, knobs.measured)
+    summary = summarise(subject, places, predictions, "+".join(layers), knobs.method)
+    write_table(summary.sort_values("id"), FOLDER / "summary.csv")
+    write_table(by_class(summary, subject.classes), FOLDER / "classes.csv")
+    write_table(measured.sort_values("id", kind="stable"), FOLDER / "faithfulness.csv")
+    compared = compare(measured, zero[: knobs.measured].sum().to_dict())
+    write_table(compared, FOLDER / "methods.csv")
+    randomised = compare_with_random(subject, model, layers, knobs.method)
+    write_table(randomised, FOLDER / "randomised.csv")
+    facts = {
+        "method": knobs.method,
+        "layer": "+".join(layers),
+        "images": len(summary),
+        "zero": {name: int(count) for name, count in zero.sum().items()},
+        "beats_controls": judgement(compared),
+        "randomised_correlation": float(randomised["correlation"].iloc[-1]),
+        "suspicious": int((summary["suspicion"] > SUSPICIOUS).sum()),
+    }
+    write_json(facts, FOLDER / "summary.json")
+    _log(facts)
+
+
+def choose_subject(predictions: pd.DataFrame, model: keras.Model, params: Params) -> Subject:
+    """The images to show, and what to explain of each.
+
+    Raises:
+        InputError: `gradcam.target` names no class.
+    """
+    facts, manifest = read_json(CLASSES), read_table(MANIFEST)
+    classes, knobs = facts["classes"], params.gradcam
+    images = choose(predictions, knobs.images).reset_index(drop=True)
+    separator = params.encode.separator if facts["task"] == "multilabel" else None
+    outputs = model.get_layer("logits").output.shape[1]
+    weights = explained(images, classes, knobs.target, outputs, separator)
+    positions = pd.Index(manifest["id"]).get_indexer(images["id"])
+    groups = [classes[code] for code in likeliest(images, classes)] if classes else "all"
+    named = pd.Series(groups, index=images.index, dtype=object)
+    return Subject(images, open_images(manifest), positions, weights, named)
 
 
 def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -59,28 +126,84 @@ def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     return predictions.iloc[turn.argsort(kind="stable")[:count]]
 
 
-def explained(predictions: pd.DataFrame, classes: list[str]) -> np.ndarray:
-    """The output to explain of each prediction, as `GradCam` wants it: the predicted class, the
-    most probable label, or what raises the number."""
-    if not classes:
-        return np.ones(len(predictions), dtype=np.int64)
-    return predictions[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
+def chosen_layers(model: keras.Model, layer: str | list[str]) -> list[str]:
+    """The layers that params name, or the last convolution."""
+    if layer == "auto":
+        return [last_convolution(model)]
+    return [layer] if isinstance(layer, str) else layer
 
 
-def _explain(image: pd.Series, photo: np.ndarray, heat: np.ndarray, layer: str) -> dict:
-    """Save one overlay and give its row of the summary."""
-    file = OVERLAYS / f"{image['id']}.jpg"
-    save_photo(overlay(photo, heat), file)
-    peak_x, peak_y = peak(heat)
-    names = ["id", "source", "label", "predicted", "residual"]
-    return {
-        **{name: image[name] for name in names if name in image},
-        "layer": layer,
-        "peak_x": peak_x,
-        "peak_y": peak_y,
-        "zero": bool(heat.max() == 0),
-        "file": file.as_posix(),
-    }
+def explain(
+    subject: Subject, maps: HeatMaps, faithfulness: Faithfulness, measured: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Draw every map and measure those of the first images.
+
+    Returns:
+        Where the heat of the first method's map of each image lies; for each image whether the map
+        of each method is zero everywhere; and what `faithfulness` measured.
+    """
+    sheet, means = PairSheet(), ClassMeans(subject.classes)
+    places, zero, rows = [], [], []
+    for batch in subject.batches():
+        photos, weights = subject.take(batch), subject.weights[batch]
+        heats = maps(photos, weights)
+        for offset, image in enumerate(subject.images[batch].itertuples()):
+            photo = photos[offset]
+            of_image = {method: found[offset] for method, found in heats.items()}
+            first = next(iter(of_image.values()))
+            save_overlays(FOLDER, image.id, photo, of_image)
+            sheet.add(_caption(image.label, image.predicted), photo, first)
+            means.add(subject.classes[image.Index], photo, first)
+            places.append(attention(first))
+            zero.append({method: not heat.any() for method, heat in of_image.items()})
+            if image.Index < measured:
+                rows += faithfulness(image.id, photo, weights[offset], of_image)
+    save_photo(sheet.draw(), FOLDER / "overlays.jpg")
+    save_photo(means.draw(), FOLDER / "classes.jpg")
+    return pd.DataFrame(places), pd.DataFrame(zero), pd.DataFrame(rows)
+
+
+def summarise(
+    subject: Subject, places: pd.DataFrame, predictions: pd.DataFrame, layer: str, method: str
+) -> pd.DataFrame:
+    """One row for each image that is shown, in the order of `subject`."""
+    names = ["id", "source", "label", "predicted", "residual", "confidence"]
+    images = subject.images[[name for name in names if name in subject.images]]
+    summary = pd.concat([images.assign(layer=layer, method=method), places], axis=1)
+    residual = predictions.get("residual", pd.Series([0.0]))
+    summary["suspicion"] = suspicion(summary, rmse=float(np.sqrt((residual**2).mean())))
+    files = [
+        (photo_file(FOLDER, image), overlay_file(FOLDER, method, image)) for image in summary["id"]
+    ]
+    summary["photo"] = [photo.as_posix() for photo, _ in files]
+    summary["file"] = [file.as_posix() for _, file in files]
+    return summary
+
+
+def compare_with_random(
+    subject: Subject, model: keras.Model, layers: list[str], method: str
+) -> pd.DataFrame:
+    """The maps of the first images against those of the model with random weights."""
+    some = slice(0, _RANDOMISED)
+    photos, weights = subject.take(some), subject.weights[some]
+    maps = HeatMaps(model, layers, [method])
+    return correlations(model, lambda: maps(photos, weights)[method])
+
+
+def _caption(label: str, predicted: str) -> str:
+    return label if predicted == label else f"{label}, predicted {predicted or 'nothing'}"
+
+
+def _log(facts: dict) -> None:
+    beating = [name for name, beats in facts["beats_controls"].items() if beats]
+    log(
+        f"gradcam: {facts['images']} images explained by {facts['method']} of {facts['layer']}, "
+        f"{facts['zero'][facts['method']]} maps zero, {facts['suspicious']} suspicious"
+    )
+    log(
+        f"gradcam: better than both controls: {', '.join(beating) or 'none'}; correlation with "
+        f"the maps of a random model {facts['randomised_correlation']:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Classifier:
         task: binary, multiclass, multilabel or regression.
         classes: In the order of their codes; none for regression.
         ingest: How photos are developed.
-        layer: Of the heat maps, or auto.
+        layer: Of the heat maps, or several, or auto.
+        method: Of the heat maps.
         augment: With options, predictions are the mean over each image and its variants.
     """
 
@@ -38,7 +39,8 @@ class Classifier:
     task: str
     classes: Sequence[str]
     ingest: Ingest
-    layer: str = "auto"
+    layer: str | Sequence[str] = "auto"
+    method: str = "gradcam"
     augment: Augment | None = None
 
     def develop(self, content: bytes) -> np.ndarray:
@@ -100,6 +102,7 @@ def load_trained(path: Path, params: Params) -> Classifier:
         facts["classes"],
         params.ingest,
         params.gradcam.layer,
+        params.gradcam.method,
         params.augment if augmented else None,
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.heatmaps import GradCam, last_convolution, map_layers
+from stages.common.heatmaps import HeatMaps, last_convolution, map_layers, one_hot
 from stages.common.overlays import overlay
 from stages.common.pictures import save_photo
 from stages.common.quiet_tensorflow import keras
@@ -26,7 +26,8 @@ class Explainer:
 
     def __init__(self, classifier: Classifier, folder: Path):
         model, logits = with_logits(classifier.model)
-        self._grad_cam = GradCam(model, _layer(classifier), logits)
+        self._maps = HeatMaps(model, _layers(classifier), [classifier.method], logits)
+        self._method, self._outputs = classifier.method, model.outputs[0].shape[1]
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -41,7 +42,8 @@ class Explainer:
             The path of each picture. Its name holds the id of the photo, so photos of one name
             do not overwrite each other.
         """
-        heats = self._grad_cam(np.stack([photo.image for photo in photos]), codes)
+        images = np.stack([photo.image for photo in photos])
+        heats = self._maps(images, one_hot(codes, self._outputs))[self._method]
         files = []
         for photo, heat in zip(photos, heats, strict=True):
             file = self._folder / f"{Path(photo.path).stem[:_LONGEST_STEM]}-{photo.id}.jpg"
@@ -69,13 +71,13 @@ def with_logits(model: keras.Model) -> tuple[keras.Model, str]:
     return keras.Model(model.inputs[0], predictions), "logits"
 
 
-def _layer(classifier: Classifier) -> str:
-    """The layer that params name; else the last one with a map of more than one place."""
+def _layers(classifier: Classifier) -> list[str]:
+    """The layers that params name; else the last one with a map of more than one place."""
     if classifier.layer != "auto":
-        return classifier.layer
+        return [classifier.layer] if isinstance(classifier.layer, str) else list(classifier.layer)
     model = classifier.model
     maps = [name for name in map_layers(model) if _places(model.get_layer(name)) > 1]
-    return maps[-1] if maps else last_convolution(model)
+    return maps[-1:] or [last_convolution(model)]
 
 
 def _places(layer: keras.Layer) -> int:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from stages.common.overlays import overlay
+from stages.common.overlays import heated, overlay, shown_photo
 
 
 def halves(photo: np.ndarray, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,3 +37,21 @@ def test_a_map_that_is_zero_everywhere_leaves_the_photo():
     photo = np.random.default_rng(0).integers(0, 256, (8, 8, 1), np.uint8)
     left, right = halves(photo, np.zeros((4, 4)))
     np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((30, 60, 3), (192, 96)), ((60, 30, 1), (96, 192)), ((400, 400, 3), (192, 192))],
+)
+def test_the_longest_side_of_a_shown_photo_is_192_pixels(shape, size):
+    picture = shown_photo(np.full(shape, 70, np.uint8))
+    assert (picture.mode, picture.size) == ("RGB", size)
+    assert (np.asarray(picture) == 70).all()
+    assert max(shown_photo(np.zeros(shape, np.uint8), 50).size) == 50
+
+
+def test_a_heated_picture_has_the_size_of_the_picture():
+    picture = Image.new("RGB", (33, 21), (10, 60, 200))
+    under = np.asarray(heated(picture, np.array([[1.0, 0.0]])))
+    assert under.shape == (21, 33, 3)
+    assert (under[:, -5:] == (10, 60, 200)).all() and (under[:, 0] != (10, 60, 200)).any()

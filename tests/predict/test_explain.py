@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from stages.common.backbones import build
-from stages.common.heatmaps import GradCam
-from stages.common.params import Ingest
+from stages.common.errors import InputError
+from stages.common.params import HEAT_MAPS, Ingest
 from stages.predict.classifier import Classifier
 from stages.predict.explain import Explainer, with_logits
 from stages.predict.inputs import Photo
 
-from .test_predict import COLORS, colour_model, predict, project, set_task  # noqa: F401
+from .test_predict import COLORS, colour_model, predict, project, set_params, set_task  # noqa: F401
 
 CORNERS = {"top left": (0, 0), "bottom right": (24, 32)}
 
@@ -53,6 +53,39 @@ def test_the_heat_lies_where_the_model_looks(project, capsys, corner, color):  #
     change[:, :16] = 0
     change[max(0, top - 24) : top + 72, max(0, left - 24) : left + 120] = 0
     assert change.max() < 30
+
+
+@pytest.mark.parametrize("method", HEAT_MAPS)
+def test_the_method_and_the_layers_that_params_name(project, capsys, method):  # noqa: F811
+    set_params(ingest={"size": [16, 24]}, gradcam={"method": method, "layer": ["conv"]})
+    photo = draw_spot("a.png", COLORS["red"], CORNERS["bottom right"])
+    predict(photo, "--format", "json", "--explain")
+    [facts] = json.loads(capsys.readouterr().out)
+    change = heated(facts["overlay"])
+    assert change[144:, 192:].mean() > 100 > 10 > change[:96, 16:].mean()
+
+
+def test_several_layers_are_combined(tmp_path):
+    model = colour_model()
+    image = np.zeros((16, 24, 3), np.uint8)
+    image[12:, 16:] = 255
+    files = []
+    for layer in ["conv", ["conv"], ["conv", "conv"]]:
+        classifier = Classifier(model, "multiclass", [*COLORS], Ingest(size=(16, 24)), layer)
+        explainer = Explainer(classifier, tmp_path / str(len(files)))
+        files += explainer([Photo("a.png", "0" * 16, image)], np.array([0]))
+    assert len({Path(file).read_bytes() for file in files}) == 1
+
+
+def test_a_method_that_does_not_fit_the_model_is_refused(project):  # noqa: F811
+    x = colour_model()
+    hidden = keras.layers.Dense(3, name="hidden")(x.get_layer("pooling").output)
+    scores = keras.layers.Dense(3, name="logits")(hidden)
+    model = keras.Model(x.input, keras.layers.Activation("softmax", name="predictions")(scores))
+    set_params(ingest={"size": [16, 24]}, gradcam={"method": "cam"})
+    set_task("multiclass", "label", list(COLORS), model)
+    with pytest.raises(InputError, match="behind conv, found hidden; take gradcam"):
+        predict(draw_spot("a.png", COLORS["red"], (0, 0)), "--explain")
 
 
 def test_the_default_folder_and_photos_of_one_name(project, capsys):  # noqa: F811
@@ -96,8 +129,6 @@ def test_an_imagenet_classifier_is_explained_by_its_scores(network, tmp_path):
     explainer = Explainer(
         Classifier(model, "multiclass", [], Ingest(size=96)), tmp_path / "new" / "maps"
     )
-    assert isinstance(explainer._grad_cam, GradCam)
-    assert explainer._grad_cam(images, np.array([3, 5])).shape == (2, 3, 3)
     photos = [Photo(f"{number}.png", f"{number:016x}", images[number]) for number in range(2)]
     for file in explainer(photos, np.array([3, 5])):
         with Image.open(file) as picture:
