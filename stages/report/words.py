@@ -1,4 +1,10 @@
-"""The test results in words and headline figures, for every task."""
+"""Test results and values in words, for every task."""
+
+import math
+import re
+from typing import Any
+
+from markupsafe import Markup, escape
 
 from stages.common.tasks import TASKS
 
@@ -11,12 +17,45 @@ _NAMES = {
     "ece": "calibration error",
 }
 _SHARES = ("accuracy", "balanced_accuracy", "exact_match", "label_accuracy")
+# What Markdown would take for more than text; HTML is escaped before.
+_MARKS = re.compile(r"([\\`*_\[\]|~$#])")
 
 
-def figures(task: str, test: dict) -> dict[str, str]:
-    """The scores of the task, and the calibration error if there is one, as text by their names."""
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if isinstance(value, list):
+        return " to ".join(cell(one) for one in value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def markdown(value: Any) -> Markup:
+    """A value as a table in Markdown shows it: text on one line, whatever it looks like."""
+    text = str(escape(" ".join(cell(value).split())))
+    return Markup(_MARKS.sub(r"\\\1", text.replace("&#39;", "'").replace("&#34;", '"')))
+
+
+def some(names: list[str], most: int) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def figures(task: str, test: dict) -> list[dict[str, str]]:
+    """The scores of the task, and the calibration error if there is one: `name`, `value` and
+    `interval`, as text."""
     names = [name for name in [*TASKS[task].metrics, "ece"] if name in test]
-    return {_NAMES.get(name, name.replace("_", " ")): _figure(name, test[name]) for name in names}
+    return [
+        {
+            "name": _NAMES.get(name, name.replace("_", " ")),
+            "value": _figure(name, test[name]),
+            "interval": " to ".join(_figure(name, end) for end in test.get(f"{name}_ci95", [])),
+        }
+        for name in names
+    ]
 
 
 def verdict(task: str, test: dict) -> str:

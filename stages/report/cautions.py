@@ -1,0 +1,202 @@
+"""What a reader should know before believing the model: every finding that speaks against it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stages.common.tasks import TASKS
+from stages.report.words import some
+
+# From here on a finding is worth a line at the top of the page.
+_FEW_TEST_IMAGES = 10
+_RECALL = 0.5
+_GAP = 0.1
+_CALIBRATION_ERROR = 0.05
+_RANDOMISED = 0.5
+_BORDER = 0.5
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One finding.
+
+    Attributes:
+        text: A sentence.
+        section: The section of the page that shows more.
+        grave: It may make the score or the explanations worthless.
+    """
+
+    text: str
+    section: str
+    grave: bool = False
+
+
+def cautions(facts: dict[str, Any]) -> list[Caution]:
+    """All findings, the grave ones first."""
+    checks = (_leaks, _score, _missing, _data, _overfitting, _calibration, _explanations)
+    found = [caution for check in checks for caution in check(facts)]
+    return sorted(found, key=lambda caution: not caution.grave)
+
+
+def _leaks(facts: dict) -> Iterator[Caution]:
+    split = facts["split"]
+    if split["leaking_groups"]:
+        done = "left out" if split["leaks"] == "drop" else "put into train"
+        yield Caution(
+            f"{_count(split['leaking_groups'], 'group')} with "
+            f"{_count(split['leaking_images'], 'image')} had been given two sides of the split; "
+            f"they were {done}.",
+            "split",
+        )
+
+
+def _score(facts: dict) -> Iterator[Caution]:
+    task, test = facts["task"], facts["test"]
+    name, baseline = {
+        "multilabel": ("exact_match", "baseline_exact_match"),
+        "regression": ("mae", "baseline_mae"),
+    }.get(task, ("accuracy", "majority_baseline"))
+    low, high = test.get(f"{name}_ci95", [test[name]] * 2)
+    beaten = high < test[baseline] if task == "regression" else low > test[baseline]
+    if not beaten:
+        yield Caution(
+            "The model is not shown to be better than always giving the same answer: the interval "
+            f"of its {name.replace('_', ' ')} holds what that would score.",
+            "test",
+            grave=True,
+        )
+    selected, metric = facts["selected"], facts["metric"]
+    if metric in test:
+        lower = TASKS[task].better(metric) == "min"
+        worse = (
+            test[metric] > selected["ci95_high"] if lower else test[metric] < selected["ci95_low"]
+        )
+        if worse:
+            yield Caution(
+                f"On the test images the {metric.replace('_', ' ')} is worse than the comparison "
+                f"of candidates let expect: {test[metric]:.4g}, where {selected['ci95_low']:.4g} "
+                f"to {selected['ci95_high']:.4g} was expected.",
+                "candidates",
+            )
+
+
+def _missing(facts: dict) -> Iterator[Caution]:
+    missing = facts["split"]["missing"]
+    if missing:
+        named = _some([f"{gap['label']} in {gap['side']}" for gap in missing])
+        yield Caution(f"No images of {named}.", "split", grave=True)
+    rows = facts["per_class"]["rows"]
+    few = [
+        f"{row['label']} ({row['images']})" for row in rows if 0 < row["images"] < _FEW_TEST_IMAGES
+    ]
+    if few:
+        yield Caution(
+            f"Few test images, so little is known of: {_some(few)}.",
+            "test",
+        )
+    failing = [row for row in rows if row["images"] and row["recall"] < _RECALL]
+    if failing:
+        named = _some([f"{row['label']} ({row['recall']:.0%})" for row in failing])
+        yield Caution(
+            f"Less than half of the images are recognised of: {named}.", "test", grave=True
+        )
+
+
+def _data(facts: dict) -> Iterator[Caution]:
+    ingest = facts["ingest"]
+    if ingest["conflicts"]:
+        yield Caution(
+            f"{_count(ingest['conflicts'], 'image')} repeat another one under a different label.",
+            "data",
+        )
+    if ingest["rejected"]:
+        yield Caution(
+            f"{_count(ingest['rejected'], 'file')} of {ingest['found']:,} could not be used.",
+            "data",
+        )
+    doubts = sum(ingest["quality"].values())
+    if doubts:
+        named = _some(
+            [f"{issue.replace('_', ' ')} {n:,}" for issue, n in ingest["quality"].items()]
+        )
+        yield Caution(f"The quality of images is doubtful: {named}.", "data")
+    if facts["suspects"]["total"]:
+        images = _count(facts["suspects"]["total"], "label")
+        yield Caution(f"{images} of the training images are probably wrong.", "label_errors")
+
+
+def _overfitting(facts: dict) -> Iterator[Caution]:
+    kept, training = facts["kept_epoch"], facts["finetune"]
+    name = TASKS[facts["task"]].metrics[0]
+    on_train, on_validation = kept.get(name), kept.get(f"val_{name}")
+    if facts["task"] == "regression":
+        on_train, on_validation = kept["loss"], kept.get("val_loss")
+    if on_train is not None and on_validation is not None:
+        apart = (
+            on_validation > 2 * on_train
+            if facts["task"] == "regression"
+            else on_train - on_validation > _GAP
+        )
+        if apart:
+            yield Caution(
+                "Overfitted: on the images that it was trained on the model scores "
+                f"{on_train:.3g}, on the validation images {on_validation:.3g}.",
+                "training",
+            )
+    if training["best_epoch"] == sum(phase["epochs_planned"] for phase in training["phases"]):
+        yield Caution("The last epoch was the best, so more epochs may help.", "training")
+
+
+def _calibration(facts: dict) -> Iterator[Caution]:
+    error = facts["test"].get("ece", 0)
+    if error > _CALIBRATION_ERROR:
+        bins = facts["bins"]
+        counts = [row.get("images", row.get("decisions")) for row in bins]
+        sure = sum(row["confidence"] * n for row, n in zip(bins, counts, strict=True))
+        right = sum(row["accuracy"] * n for row, n in zip(bins, counts, strict=True))
+        yield Caution(
+            f"The model is {'surer' if sure > right else 'less sure'} than it should be: its "
+            f"confidence is off by {error:.1%} in the mean.",
+            "calibration",
+        )
+
+
+def _explanations(facts: dict) -> Iterator[Caution]:
+    if facts["doubted"]:
+        yield Caution(
+            f"Do not believe these heat maps, which do not beat the controls: "
+            f"{', '.join(facts['doubted'])}.",
+            "explanations",
+            grave=facts["gradcam"]["method"] in facts["doubted"],
+        )
+    similar = facts["gradcam"]["randomised_correlation"]
+    if similar >= _RANDOMISED:
+        yield Caution(
+            "The heat maps hardly depend on what the model has learned: those of random weights "
+            f"have a rank correlation of {similar:.2f} with them.",
+            "explanations",
+            grave=True,
+        )
+    zero = facts["gradcam"]["zero"].get(facts["gradcam"]["method"], 0)
+    if zero:
+        yield Caution(f"{_count(zero, 'heat map')} are zero everywhere.", "explanations")
+    looking_away = [
+        f"{row['class']} ({row['border']:.0%})"
+        for row in facts["attention"]["rows"]
+        if row["border"] > _BORDER
+    ]
+    if looking_away:
+        yield Caution(
+            f"The heat lies mostly on the border of the images, as with a shortcut, for: "
+            f"{_some(looking_away)}.",
+            "explanations",
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _some(names: list[str]) -> str:
+    return some(names, _NAMED)
