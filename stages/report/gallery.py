@@ -54,7 +54,7 @@ def embedded(value: object) -> Markup:
 
     Only `<` could end the element or begin a comment.
     """
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Markup(text.replace("<", r"\u003c"))
 
 

@@ -1,15 +1,19 @@
 """The page in a real browser: filters, slider, keyboard, and nothing loaded from elsewhere."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from stages.common.tasks import TASKS
 from tests.report.test_report import EVIL, PAGE, render, write_reports
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -28,10 +32,12 @@ def in_an_empty_project(tmp_path, monkeypatch):
 
 
 def opened(browser: Browser, width: int = 1440, scheme: str = "light") -> tuple[Page, list[str]]:
-    """The page, and a list to which every script error and every request beyond it is added."""
+    """The page, and a list to which every error of the script or the console is added, and every
+    request beyond the disk."""
     page, faults = browser.new_page(viewport={"width": width, "height": 900}), []
     page.emulate_media(color_scheme=scheme)
     page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda one: faults.append(one.text) if one.type == "error" else None)
     page.on("dialog", lambda dialog: faults.append(dialog.message))
     page.on(
         "request",
@@ -39,6 +45,25 @@ def opened(browser: Browser, width: int = 1440, scheme: str = "light") -> tuple[
     )
     page.goto(PAGE.resolve().as_uri())
     return page, faults
+
+
+def render_with_pictures() -> None:
+    """Write the page, and a small picture wherever it looks for one: for every method, too."""
+    addresses = [one for one in render().addresses() if one.endswith(".jpg")]
+    methods = pd.read_csv("reports/gradcam/methods.csv")["method"]
+    ids = pd.read_csv("reports/gradcam/summary.csv", dtype=str)["id"]
+    addresses += [f"gradcam/overlays/{method}/{one}.jpg" for method in methods for one in ids]
+    addresses += [f"gradcam/photos/{one}.jpg" for one in ids]
+    for address in addresses:
+        path = PAGE.parent / unquote(address)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 48), "teal").save(path)
+
+
+def serious(page: Page) -> list[str]:
+    """The serious and critical faults that axe-core finds on what is shown."""
+    found = Axe().run(page).response["violations"]
+    return [one["id"] for one in found if one["impact"] in ("serious", "critical")]
 
 
 def explain_many(count: int) -> None:
@@ -55,27 +80,60 @@ def explain_many(count: int) -> None:
 @pytest.mark.parametrize("width", [1440, 390])
 def test_no_fault_on_a_desk_or_a_phone_by_day_or_night(browser, width, scheme):
     write_reports(label=EVIL)
-    render()
+    render_with_pictures()
     page, faults = opened(browser, width, scheme)
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page).response["violations"]
-    serious = [one["id"] for one in found if one["impact"] in ("serious", "critical")]
-    assert serious == []
+    assert serious(page) == []
+    page.locator("#gallery button").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert serious(page) == []
     assert faults == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_section_can_be_gone_to_on_the_page_of_every_task(browser, task):
+    write_reports(task=task)
+    render_with_pictures()
+    page, faults = opened(browser)
+    links = page.locator("header nav a")
+    assert links.count() == page.locator("main > section").count() == 12
+    for link in links.all():
+        section = page.locator(link.get_attribute("href"))
+        assert section.locator("h2").text_content() == link.text_content()
+        assert section.locator("p, table").count() > 0
+    assert page.locator("#gallery li").count() == 2
+    page.locator("#gallery button").first.click()
+    assert page.locator("#enlarged").is_visible()
+    assert faults == []
+
+
+def test_without_script_the_page_shows_all_sections_and_the_first_images(browser):
+    write_reports()
+    explain_many(60)
+    render()
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(PAGE.resolve().as_uri())
+    assert page.locator("main > section").count() == 12
+    assert page.locator("#gallery li").count() == 24
+    assert not page.locator("#filters").is_visible()
 
 
 def test_a_hostile_label_does_nothing(browser):
     write_reports(label="<img src=x onerror=alert(1)>", source="</script><script>alert(2)</script>")
-    render()
+    render_with_pictures()
     page, faults = opened(browser)
     assert page.locator("#gallery").get_by_text("<img src=x onerror=alert(1)>").count() > 0
+    page.locator("#gallery").get_by_text("onerror").locator("xpath=ancestor::li//button").click()
+    assert "</script><script>alert(2)</script>" in page.locator("#about").text_content()
+    assert page.locator("img[src=x]").count() == 0
     assert faults == []
 
 
 def test_filters_leave_what_they_say(browser):
     write_reports()
     explain_many(200)
-    render()
+    render_with_pictures()
     page, faults = opened(browser)
     assert page.locator("#count").text_content() == "200 of 200 images"
     page.select_option("#filters [name=right]", "wrong")
@@ -89,10 +147,58 @@ def test_filters_leave_what_they_say(browser):
     assert faults == []
 
 
+def test_labels_and_orders_are_chosen(browser):
+    write_reports()
+    explain_many(200)
+    render()
+    page, _ = opened(browser)
+    page.select_option("#filters [name=label]", "cat")
+    assert page.locator("#count").text_content() == "0 of 200 images"
+    page.select_option("#filters [name=label]", "dog")
+    page.select_option("#filters [name=order]", "confidence")
+    assert page.locator("#gallery small").first.text_content() == "dogs/199.jpg"
+    page.get_by_role("button", name="Next page").click()
+    assert page.locator("#page").text_content() == "49 to 96 of 200"
+    assert page.locator("#gallery small").first.text_content() == "dogs/151.jpg"
+
+
+def test_the_slider_by_mouse_shows_photo_and_heat_map(browser):
+    write_reports()
+    render_with_pictures()
+    page, faults = opened(browser)
+    heat = page.locator("#gallery img.heat").first
+    slider = page.locator("#filters [name=blend]")
+    assert heat.evaluate("one => getComputedStyle(one).opacity") == "1"
+    width, height = (slider.bounding_box()[side] for side in ("width", "height"))
+    slider.click(position={"x": 1, "y": height / 2})
+    assert heat.evaluate("one => getComputedStyle(one).opacity") == "0"
+    slider.click(position={"x": width / 2, "y": height / 2})
+    assert 0.4 < float(heat.evaluate("one => getComputedStyle(one).opacity")) < 0.6
+    # Both have the same place, so that the one can be laid over the other.
+    photo = page.locator("#gallery .stack > img").first
+    assert photo.bounding_box() == heat.bounding_box()
+    assert faults == []
+
+
+def test_a_method_that_does_not_beat_its_controls_is_marked_wherever_it_is_named(browser):
+    write_reports()
+    table = pd.read_csv("reports/gradcam/methods.csv")
+    name = table.loc[~table["is_control"], "method"].iloc[0]
+    table.loc[table["method"] == name, "beats_controls"] = False
+    table.to_csv("reports/gradcam/methods.csv", index=False)
+    render()
+    page, _ = opened(browser)
+    assert re.search(f"do not beat the controls: .*{name}", page.locator("#summary").inner_text())
+    row = page.locator("#explanations table tr").filter(has_text=name).first
+    assert "does not beat the controls" in row.inner_text()
+    choice = page.locator(f"#filters option[value='{name}']").text_content()
+    assert choice == f"{name} (does not beat the controls)"
+
+
 def test_the_enlarged_view_by_keyboard(browser):
     write_reports()
     explain_many(60)
-    render()
+    render_with_pictures()
     page, faults = opened(browser)
     page.locator("#gallery button").first.press("Enter")
     first = page.locator("#photo").get_attribute("src")
@@ -100,6 +206,8 @@ def test_the_enlarged_view_by_keyboard(browser):
     assert page.evaluate("getComputedStyle(document.getElementById('heat')).opacity") == "0"
     page.locator("#next").press("Enter")
     assert page.locator("#photo").get_attribute("src") != first
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#photo").get_attribute("src") == first
     page.keyboard.press("Escape")
     assert not page.locator("#enlarged").is_visible()
     assert page.evaluate("document.activeElement.closest('#gallery') !== null")
@@ -112,8 +220,7 @@ def test_five_thousand_images_stay_small_and_open_quickly(browser):
     render()
     assert Path(PAGE).stat().st_size < 5_000_000
     start = time.perf_counter()
-    page, faults = opened(browser)
+    page, _ = opened(browser)
     assert page.locator("#gallery li").count() > 0
     assert time.perf_counter() - start < 10  # it takes well under 2 s; a busy machine may not
     assert page.locator("#count").text_content() == "5,000 of 5,000 images"
-    assert faults == []

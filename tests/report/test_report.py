@@ -335,7 +335,8 @@ def test_the_page_says_what_the_reports_say():
 def test_the_split_is_counted_over_the_folds():
     write_reports()
     main(load_params("params.yaml"))
-    cells = re.findall(r"<tr><td>(?:cat|dog)</td>(?:<td>\d[\d,]*</td>){3}</tr>", PAGE.read_text())
+    row = r'<tr><td class="text">(?:cat|dog)</td>(?:<td>\d[\d,]*</td>){3}</tr>'
+    cells = re.findall(row, PAGE.read_text())
     assert [re.findall(r">([\w,]+)<", row) for row in cells] == [
         ["cat", "1,234", "0", "0"],
         ["dog", "0", "0", "1"],
@@ -395,15 +396,15 @@ def test_the_most_suspicious_come_first_and_wrong_ones_are_marked():
 def test_the_chosen_candidate_is_the_one_that_is_marked():
     write_reports()
     main(load_params("params.yaml"))
-    rows = re.findall(r'<tr class="chosen"><td>(\w+)</td>', PAGE.read_text())
+    rows = re.findall(r'<tr class="chosen"><td class="text">(\w+)</td>', PAGE.read_text())
     assert rows == ["hidden"]
 
 
 def rows_of(name: str, further: str = "") -> list[list[str]]:
     """The rows of the first table whose first column has that name, and another one the second."""
     tables = re.findall(r"<table>.*?</table>", PAGE.read_text(), re.DOTALL)
-    start = f'<table>\n<thead><tr><th scope="col">{name}</th>'
-    found = next(one for one in tables if one.startswith(start) and f">{further}" in one)
+    start = rf'<table>\n<thead><tr><th scope="col"[^>]*>{name}</th>'
+    found = next(one for one in tables if re.match(start, one) and f">{further}" in one)
     rows = re.findall(r"<tr.*?</tr>", found, re.DOTALL)
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
 
