@@ -40,6 +40,8 @@ lock: ## Write the lock files anew from pyproject.toml (needs uv).
 		--python-version 3.11 pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 pyproject.toml --group test -c requirements.lock -o requirements-test.lock
+	uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--python-version 3.11 pyproject.toml --all-extras -c requirements.lock -o requirements-cluster.lock
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"expected Python 3.11 or newer, found {sys.version.split()[0]}: name one by PYTHON=python3.12")'
@@ -54,6 +56,6 @@ lock: ## Write the lock files anew from pyproject.toml (needs uv).
 	$(INSTALL) --no-deps -r requirements-sample.lock
 	@touch $@
 
-.venv/test: requirements-test.lock .venv/sample
-	$(INSTALL) -r requirements-test.lock
+.venv/test: requirements-test.lock requirements-cluster.lock .venv/sample
+	$(INSTALL) -r requirements-test.lock -r requirements-cluster.lock
 	@touch $@

@@ -19,10 +19,10 @@ from bench.common import argument_parser, load_photos, seconds_in_turns
 from stages.common.backbones import build
 from stages.common.embed_shard import embed_shard
 from stages.common.frozen import export
+from stages.common.machine import worker_count
 from stages.common.networks import frozen_part
 from stages.common.params import Features
 from stages.common.quiet_tensorflow import keras, tf
-from stages.common.shard_map import worker_count
 
 PACKAGED = "EfficientNetLite0"  # its weights come with a package
 SHARD = 32

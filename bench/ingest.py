@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pipeline
 from drawn import draw_photos
 
+from stages.common.machine import worker_count
 from stages.common.params import load_params
-from stages.common.shard_map import worker_count
 
 ROUNDS = 3
 DRAWN, DRAWN_SIZE, FEW = 10_000, 64, 300

@@ -16,10 +16,11 @@ from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
 from stages.common.encoding import to_predictions
 from stages.common.features import open_images, predict
-from stages.common.files import cache_folder, publish
+from stages.common.files import publish
 from stages.common.imports import code_digest
 from stages.common.keras_files import load, save
 from stages.common.log import log
+from stages.common.machine import cache_folder
 from stages.common.networks import layer_table
 from stages.common.params import Params
 from stages.common.paths import CHECKPOINTS, CHOICE, MODEL, REPORTS

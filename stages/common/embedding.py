@@ -8,10 +8,11 @@ from pathlib import Path
 
 from stages.common.embed_shard import embed_shard
 from stages.common.features import ORIGINAL
-from stages.common.files import cache_folder, file_digest
+from stages.common.files import file_digest
 from stages.common.frozen import CannotExport
 from stages.common.imports import code_digest
 from stages.common.log import log
+from stages.common.machine import cache_folder
 from stages.common.params import Features
 from stages.common.paths import BACKBONES
 from stages.common.shard_map import Task, map_shards

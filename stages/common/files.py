@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from stages.common.errors import InputError
+from stages.common.machine import cache_folder
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -22,11 +23,6 @@ Stamp = list[int]
 
 _DIGESTS = "digests.json"
 _MOMENT = 50_000_000  # nanoseconds; file systems count time in steps of up to 10 ms
-
-
-def cache_folder() -> Path:
-    """The local cache: `DARKROOM_CACHE`, or `.cache` in the project. Safe to delete at any time."""
-    return Path(os.environ.get("DARKROOM_CACHE", ".cache"))
 
 
 def file_digest(path: Path) -> str:

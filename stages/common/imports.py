@@ -47,6 +47,15 @@ def code_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+@cache
+def project_digest() -> str:
+    """A hash of all code of `stages/`."""
+    digest = hashlib.sha256()
+    for file in sorted((ROOT / "stages").rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _imports_in(file: Path) -> list[Path]:
     """The files that the import statements of one file name, in functions too."""
     names = []

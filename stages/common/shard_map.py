@@ -13,13 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 from tqdm import tqdm
 
 from stages.common.errors import InputError
+from stages.common.fan_out import fan_out
 from stages.common.files import (
-    cache_folder,
     file_digest,
     keep_digests,
     known_digest,
@@ -29,6 +28,7 @@ from stages.common.files import (
 )
 from stages.common.imports import code_digest
 from stages.common.log import log
+from stages.common.machine import cache_folder, worker_count
 
 _UNFINISHED = ".unfinished-"
 # Files that a thread hashes at a time: most are small, or known already.
@@ -103,14 +103,6 @@ def map_shards(
     return folders
 
 
-def worker_count() -> int:
-    """Worker processes: `DARKROOM_WORKERS`, or the cores of this machine."""
-    setting = os.environ.get("DARKROOM_WORKERS", "")
-    if setting and not (setting.isdecimal() and int(setting) > 0):
-        raise InputError(f"DARKROOM_WORKERS: expected a whole number from 1, received {setting!r}")
-    return int(setting or joblib.cpu_count())
-
-
 def _remove_unfinished(place: Path) -> None:
     """Remove what killed runs left half-written, unless another process is writing."""
     with locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
@@ -165,8 +157,11 @@ def _compute_all(
     """
     if not missing:
         return
-    calls = [(function, task, settings, folder) for folder, task in missing.items()]
-    with locked(calls[0][-1].parent, fcntl.LOCK_SH):
+    calls = [
+        (function, task.arguments, settings, folder, _look(task.inputs))
+        for folder, task in missing.items()
+    ]
+    with locked(next(iter(missing)).parent, fcntl.LOCK_SH):
         start, left = time.perf_counter(), 0.0
         while calls and not apart and left < _START_UP:
             _finish(*_compute(*calls.pop(0)))
@@ -174,19 +169,35 @@ def _compute_all(
             done = len(missing) - len(calls)
             left = (time.perf_counter() - start) / done * len(calls)
         if calls:
-            workers = joblib.Parallel(
-                n_jobs=min(worker_count(), len(calls)), return_as="generator_unordered"
-            )
-            for done in workers(joblib.delayed(_compute)(*call) for call in calls):
+            for done in fan_out(_compute, calls):
                 _finish(*done)
                 yield
 
 
+def _look(inputs: Sequence[Path | str]) -> dict[Path, tuple[int, int]]:
+    """Size and time of the last change, seconds, of the files among the inputs of a task."""
+    facts = {path: path.stat() for path in inputs if isinstance(path, Path)}
+    return {path: (fact.st_size, int(fact.st_mtime)) for path, fact in facts.items()}
+
+
 def _compute(
-    function: Callable[..., dict[str, np.ndarray]], task: Task, settings: dict, folder: Path
+    function: Callable[..., dict[str, np.ndarray]],
+    arguments: tuple,
+    settings: dict,
+    folder: Path,
+    files: Mapping[Path, tuple[int, int]],
 ) -> tuple[Path, Path]:
-    """Compute one task's arrays into an unfinished folder beside that which is to hold them."""
-    arrays = function(*task.arguments, **settings)
+    """Compute one task's arrays into an unfinished folder beside that which is to hold them.
+
+    The machine that does it may not be the one that asks, and not see the same disk.
+    """
+    for path, looks in files.items():
+        if not path.is_file() or _look([path])[path] != looks:
+            raise InputError(
+                f"{path.absolute()}: expected the file that the machine which asked has there, "
+                "found none or another; let both see the same disk under the same path"
+            )
+    arrays = function(*arguments, **settings)
     with naming_full_disk(folder.parent):
         fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
         try:
@@ -214,6 +225,11 @@ def _finish(fresh: Path, folder: Path) -> None:
     Its files are written through to the disk before: else a power cut could leave a name without
     content. That is done here and not by a worker, which would only wait for the disk.
     """
+    if not fresh.is_dir():
+        raise InputError(
+            f"{fresh.absolute()}: expected what another machine wrote there, found nothing; set "
+            "DARKROOM_CACHE to a folder on a disk that all machines see under the same path"
+        )
     with naming_full_disk(folder.parent):
         try:
             for file in fresh.iterdir():

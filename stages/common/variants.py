@@ -13,7 +13,8 @@ from pathlib import Path
 from stages.common.augment_shard import augment_shard, variant_name
 from stages.common.errors import InputError
 from stages.common.features import ORIGINAL, shards_in
-from stages.common.files import cache_folder, naming_full_disk
+from stages.common.files import naming_full_disk
+from stages.common.machine import cache_folder
 from stages.common.params import Augment
 from stages.common.paths import AUGMENTED, DIGESTS, IMAGES, INDEX
 from stages.common.shard_map import Task, file_digests, map_shards

@@ -1,0 +1,133 @@
+"""Workers through joblib's own backends: processes of this machine, a Dask or a Ray cluster."""
+
+import logging
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from stages.common.errors import InputError, one_line
+
+_PATIENCE = 10  # seconds until a scheduler has answered, or has a worker
+
+
+class WorkerLost(Exception):
+    """A worker died, or cannot be reached any more."""
+
+
+@contextmanager
+def processes(count: int) -> Iterator[joblib.Parallel]:
+    """Processes of this machine.
+
+    Yields:
+        What makes delayed calls, and gives the results in the order in which they are finished.
+
+    Raises:
+        WorkerLost: One was killed.
+    """
+    try:
+        yield joblib.Parallel(n_jobs=count, return_as="generator_unordered")
+    except BrokenProcessPool as error:
+        raise WorkerLost(one_line(error, 100)) from error
+
+
+@contextmanager
+def dask_workers(address: str) -> Iterator[joblib.Parallel]:
+    """The workers of a Dask cluster, as `processes`.
+
+    Args:
+        address: Of its scheduler, as `tcp://host:8786`.
+
+    Raises:
+        InputError: There is no scheduler, or it has no worker that fits.
+        WorkerLost: One died more often than Dask itself tries again.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise _missing(f"dask:{address}", error) from error
+    try:
+        client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise _unreachable(f"dask:{address}", "a Dask scheduler", error) from error
+    with client, joblib.parallel_config("dask", client=client):
+        _refuse_unfit(f"dask:{address}", client)
+        try:
+            yield joblib.Parallel(return_as="generator_unordered")
+        except (BrokenProcessPool, distributed.KilledWorker) as error:
+            raise WorkerLost(one_line(error, 100)) from error
+
+
+def _refuse_unfit(name: str, client) -> None:
+    """Refuse a cluster without workers, and one whose Python reads other bytecode."""
+    with suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    workers = client.get_versions()["workers"]
+    if not workers:
+        raise InputError(
+            f"{name}: expected workers, found none in {_PATIENCE} s; start some: dask worker"
+        )
+    here = _short(sys.version)
+    for worker, facts in sorted(workers.items()):
+        there = _short(dict(facts["host"])["python"])
+        if there != here:
+            raise InputError(f"{name}: expected Python {here} as here, found {there} at {worker}")
+
+
+def _short(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+@contextmanager
+def ray_workers(address: str) -> Iterator[joblib.Parallel]:
+    """The workers of a Ray cluster, as `processes`.
+
+    Args:
+        address: Of its head, as `host:6379`. This machine is one of the cluster.
+
+    Raises:
+        InputError: There is no such cluster, or its versions of Ray and Python are others.
+        WorkerLost: A worker or a machine died.
+    """
+    try:
+        import ray
+        from ray.util.joblib.ray_backend import RayBackend
+    except ImportError as error:
+        raise _missing(f"ray:{address}", error) from error
+    # Ray itself would try for minutes, and end this process then.
+    try:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreachable(f"ray:{address}", "the head of a Ray cluster", error) from error
+
+    class Backend(RayBackend):
+        # It can, and its parent, which is made for other pools, says no.
+        supports_return_generator = True
+
+    try:
+        joblib.register_parallel_backend("ray", Backend)
+        with joblib.parallel_config("ray", n_jobs=-1):
+            yield joblib.Parallel(return_as="generator_unordered")
+    except (BrokenProcessPool, ray.exceptions.RayError) as error:
+        raise WorkerLost(one_line(error, 100)) from error
+    finally:
+        ray.shutdown()
+
+
+def _missing(name: str, error: ImportError) -> InputError:
+    return InputError(
+        f"{name}: expected its package, {error}; install requirements-cluster.lock here and on "
+        "its machines"
+    )
+
+
+def _unreachable(name: str, expected: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name}: expected {expected} there, {one_line(error)}; start it, or set another "
+        "DARKROOM_ENGINE"
+    )

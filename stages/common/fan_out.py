@@ -1,0 +1,146 @@
+"""Calls spread over processes: of this machine, or of the workers of a Dask or Ray cluster.
+
+The machines of a cluster share a file system, and see the project and its cache under the same
+paths. So only calls and results travel: names of files and a few numbers.
+"""
+
+import pickle
+import socket
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import joblib
+
+from stages.common import clusters, node
+from stages.common.errors import InputError
+from stages.common.imports import project_digest
+from stages.common.log import log
+from stages.common.machine import cache_folder, engine, worker_count
+
+_ATTEMPTS = 5
+_DECIDING = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "scipy", "xxhash", "keras")
+_CLUSTERS = {"dask": clusters.dask_workers, "ray": clusters.ray_workers}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def fan_out(function: Callable, calls: Sequence[tuple]) -> Iterator[Any]:
+    """Call a function with each of some tuples of arguments, in other processes.
+
+    What a worker that was lost had not finished is done by others, of this machine or of another.
+
+    Args:
+        function: At the top of a module of `stages`.
+        calls: Small, as are the results.
+
+    Yields:
+        The results, in the order in which they are finished.
+
+    Raises:
+        InputError: The engine cannot be reached, or a machine of it cannot do the work.
+    """
+    waiting, failures = dict(enumerate(calls)), 0
+    while waiting:
+        before = len(waiting)
+        try:
+            for number, result in _run(function, waiting):
+                del waiting[number]
+                yield result
+        except clusters.WorkerLost as lost:
+            failures = failures + 1 if len(waiting) == before else 1
+            if failures == _ATTEMPTS:
+                raise InputError(
+                    f"{len(waiting)} tasks are left, and {_ATTEMPTS} times in a row workers were "
+                    f"lost before one was finished ({lost}); memory may be short: set fewer "
+                    "workers, or smaller shards"
+                ) from lost
+            log(f"a worker was lost ({lost}); {len(waiting)} tasks go on")
+
+
+def _run(function: Callable, waiting: Mapping[int, tuple]) -> Iterator[tuple[int, Any]]:
+    """Number and result of each call that is finished, as long as no worker is lost."""
+    numbered = list(waiting.items())
+    kind, address = engine()
+    if kind == "local":
+        with clusters.processes(min(worker_count(), len(numbered))) as workers:
+            yield from workers(joblib.delayed(_numbered)(function, *one) for one in numbered)
+        return
+    # By value, since there is no such module where a worker runs.
+    cloudpickle.register_pickle_by_value(node)
+    send = joblib.wrap_non_picklable_objects(node.call_in_project, keep_wrapper=False)
+    project, environment, versions = str(Path.cwd()), _environment(), _versions()
+    with _CLUSTERS[kind](address) as workers:
+        answers = workers(
+            joblib.delayed(send)(project, environment, pickle.dumps((versions, function, *one)))
+            for one in numbered
+        )
+        for answered in answers:
+            yield _found(answered)
+
+
+def _environment() -> dict[str, str]:
+    """What the processes of a cluster need. It names the code: with other code, they are others."""
+    code = {"DARKROOM_CODE": project_digest()}
+    return {"DARKROOM_CACHE": str(cache_folder()), **code, **_ONE_THREAD}
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that decide the bytes of results, as far as they are installed."""
+    installed = {}
+    for name in _DECIDING:
+        with suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return installed
+
+
+def _found(answered: bytes) -> tuple[int, Any]:
+    """Number and result of a call on a cluster."""
+    what, found = pickle.loads(answered)
+    if what == "fault":
+        raise InputError(found)
+    if what == "error":
+        raise found
+    return found
+
+
+def _numbered(function: Callable, number: int, arguments: tuple) -> tuple[int, Any]:
+    return number, function(*arguments)
+
+
+def answer(call: bytes) -> bytes:
+    """Do a call on a machine of a cluster.
+
+    Args:
+        call: Pickled: versions of packages, the function, the number of the call, its arguments.
+
+    Returns:
+        Pickled: `result` with the number and the result; `fault` with a line for the user; or
+        `error` with an exception that says where it was raised.
+    """
+    host = socket.gethostname()
+    try:
+        versions, function, number, arguments = pickle.loads(call)
+        if fault := _differing(versions):
+            return pickle.dumps(("fault", f"{host}: {fault}"))
+        return pickle.dumps(("result", _numbered(function, number, arguments)))
+    except ImportError as error:
+        return pickle.dumps(("fault", f"{host}: {error}; install requirements.lock there"))
+    except InputError as error:
+        return pickle.dumps(("fault", f"{host}: {error}"))
+    except Exception as error:
+        error.add_note(f"on {host}: {traceback.format_exc()}")
+        return pickle.dumps(("error", error))
+
+
+def _differing(versions: Mapping[str, str]) -> str:
+    """Which package is not as on the machine that asks. Who lacks one may not need it here."""
+    differing = [name for name, found in _versions().items() if found != versions.get(name, found)]
+    return "; ".join(
+        f"expected {name} {versions[name]}, found {metadata.version(name)}; install "
+        "requirements.lock there"
+        for name in differing[:1]
+    )
