@@ -1,4 +1,4 @@
-"""Run Python on a small disk of its own, where the system lets a test mount one."""
+"""Disks of their own for processes, where the system lets a test mount one."""
 
 import functools
 import os
@@ -33,11 +33,16 @@ def run_on_small_disk(disk: Path, size: str, script: str, **environment: str) ->
         script: Python, with this project's modules.
         environment: Variables beside those of this process.
     """
-    if not _can_mount():
-        pytest.skip("expected `unshare` and the right to mount a tmpfs, found neither here")
-    command = [*_NAMESPACE, "sh", "-c", _MOUNT, "sh", size, str(disk), sys.executable, "-c", script]
+    command = [*hidden_behind_a_disk(disk, size), sys.executable, "-c", script]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def hidden_behind_a_disk(folder: Path, size: str = "10m") -> list[str]:
+    """Words before a command that then sees an empty disk of its own at a folder."""
+    if not _can_mount():
+        pytest.skip("expected `unshare` and the right to mount a tmpfs, found neither here")
+    return [*_NAMESPACE, "sh", "-c", _MOUNT, "sh", size, str(folder)]

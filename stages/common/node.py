@@ -50,5 +50,9 @@ def _enter_and_answer(project: str, call: bytes) -> bytes:
         sys.path[:] = [project, *(one for one in sys.path if one != project)]
         from stages.common.fan_out import answer
     except (OSError, ImportError) as error:
-        return pickle.dumps(("fault", f"{socket.gethostname()}: cannot run this project: {error}"))
+        fault = (
+            f"{socket.gethostname()}: expected to run {project} there ({error}); let that machine see "
+            "the same disk under the same path, and install requirements.lock"
+        )
+        return pickle.dumps(("fault", fault))
     return answer(call)

@@ -191,12 +191,13 @@ def _compute(
 
     The machine that does it may not be the one that asks, and not see the same disk.
     """
-    for path, looks in files.items():
-        if not path.is_file() or _look([path])[path] != looks:
-            raise InputError(
-                f"{path.absolute()}: expected the file that the machine which asked has there, "
-                "found none or another; let both see the same disk under the same path"
-            )
+    there = {path: _look([path])[path] for path in files if path.is_file()}
+    if there != files or not folder.parent.is_dir():
+        differing = next((path for path in files if there.get(path) != files[path]), folder.parent)
+        raise InputError(
+            f"{differing.absolute()}: expected what the machine that asks has there, found nothing or "
+            "something else; let both see the same disk under the same path"
+        )
     arrays = function(*arguments, **settings)
     with naming_full_disk(folder.parent):
         fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
