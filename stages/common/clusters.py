@@ -53,6 +53,9 @@ def dask_workers(address: str) -> Iterator[joblib.Parallel]:
         client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise _unreachable(f"dask:{address}", "a Dask scheduler", error) from error
+    # What it leaves behind when it is closed early is told with stack traces.
+    for library in ("asyncio", "distributed", "tornado"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     with client, joblib.parallel_config("dask", client=client):
         _refuse_unfit(f"dask:{address}", client)
         try:

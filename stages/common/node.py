@@ -51,8 +51,8 @@ def _enter_and_answer(project: str, call: bytes) -> bytes:
         from stages.common.fan_out import answer
     except (OSError, ImportError) as error:
         fault = (
-            f"{socket.gethostname()}: expected to run {project} there ({error}); let that machine see "
-            "the same disk under the same path, and install requirements.lock"
+            f"{socket.gethostname()}: expected to run {project} there ({error}); let that machine "
+            "see the same disk under the same path, and install requirements.lock"
         )
         return pickle.dumps(("fault", fault))
     return answer(call)

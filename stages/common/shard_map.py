@@ -193,9 +193,9 @@ def _compute(
     """
     there = {path: _look([path])[path] for path in files if path.is_file()}
     if there != files or not folder.parent.is_dir():
-        differing = next((path for path in files if there.get(path) != files[path]), folder.parent)
+        other = next((path for path in files if there.get(path) != files[path]), folder.parent)
         raise InputError(
-            f"{differing.absolute()}: expected what the machine that asks has there, found nothing or "
+            f"{other.absolute()}: expected what the machine that asks has there, found nothing or "
             "something else; let both see the same disk under the same path"
         )
     arrays = function(*arguments, **settings)
