@@ -23,8 +23,8 @@ from stages.common.tables import read_json, read_table, write_json, write_table
 from stages.gradcam.attention import SUSPICIOUS, attention, by_class, suspicion
 from stages.gradcam.faithfulness import Faithfulness
 from stages.gradcam.methods import compare, judgement
-from stages.gradcam.network import fast
 from stages.gradcam.pictures import ClassMeans, PairSheet, overlay_file, photo_file, save_overlays
+from stages.gradcam.predictor import predictor
 from stages.gradcam.randomised import correlations
 from stages.gradcam.targets import explained, likeliest, score_of_classes, score_of_numbers
 
@@ -73,7 +73,7 @@ def main(params: Params) -> None:
     methods = list(dict.fromkeys([knobs.method, *knobs.compared]))
     maps = HeatMaps(model, layers, methods)
     score = score_of_numbers(predictions) if "residual" in predictions else score_of_classes
-    faithfulness = Faithfulness(fast(model, params.tensorflow.threads), maps, score)
+    faithfulness = Faithfulness(predictor(model, params.tensorflow.threads), maps, score)
     shutil.rmtree(FOLDER, ignore_errors=True)
     places, zero, measured = explain(subject, maps, faithfulness, knobs.measured)
     summary = summarise(subject, places, predictions, "+".join(layers), knobs.method)
