@@ -109,3 +109,17 @@ def test_of_numbers_lower_errors_are_better():
     assert cautions(changed(**good)) == []
     bad = {**good, "test": {**numbers, "baseline_mae": 2.2, "rmse": 4.0}}
     assert [one.section for one in cautions(changed(**bad))] == ["test", "candidates"]
+
+
+@pytest.mark.parametrize(("val_loss", "sections"), [(0.39, []), (0.41, ["training"])])
+def test_of_numbers_twice_the_loss_is_overfitted(val_loss, sections):
+    numbers = {"mae": 2.0, "mae_ci95": [1.5, 2.5], "baseline_mae": 9.0, "rmse": 3.0}
+    facts = {"task": "regression", "test": numbers, "metric": "mae", "per_class": {"rows": []}}
+    kept = {"loss": 0.2, "val_loss": val_loss}
+    expected = {"ci95_low": 1.0, "ci95_high": 3.0}
+    found = cautions(changed(**facts, kept_epoch=kept, selected=expected))
+    assert [one.section for one in found] == sections
+
+
+def test_a_model_without_validation_images_is_not_called_overfitted():
+    assert cautions(changed(kept_epoch={"loss": 0.2, "accuracy": 1.0})) == []
