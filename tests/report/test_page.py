@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from stages.common.tasks import TASKS
-from tests.report.test_report import EVIL, PAGE, render, write_reports
+from tests.report.made_up_reports import EVIL, PAGE, render, write_reports
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH")
@@ -24,11 +24,6 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def opened(browser: Browser, width: int = 1440, scheme: str = "light") -> tuple[Page, list[str]]:
