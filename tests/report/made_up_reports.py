@@ -67,6 +67,23 @@ CHARTS = {
 
 def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "binary") -> None:
     """Write what the other stages report, small: two test images, the first of them wrong."""
+    tables, facts = made_up_tables(label, source, task), made_up_facts(label, task)
+    charts = ["split/balance", "kfold/candidates", "finetune/curves"]
+    charts += [f"evaluate/{one}" for one in CHARTS[task]]
+    files = {
+        f"reports/{name}.csv": pd.DataFrame(tables[name]).to_csv(index=False) for name in tables
+    }
+    files |= {f"{name}.json": json.dumps(facts[name]) for name in facts}
+    files |= {f"reports/{name}.svg": SVG for name in charts}
+    files |= {"models/model.keras": "a model", "requirements.lock": "keras==3.1 \\\n"}
+    files["params.yaml"] = (ROOT / "params.yaml").read_text()
+    for name, content in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(content)
+
+
+def made_up_tables(label: str, source: str, task: str) -> dict[str, dict[str, list]]:
+    """The columns of each table, by its path below `reports/` without the suffix."""
     tables = {
         "ingest/rejected": {"source": [source], "reason": ["unreadable"], "detail": [label]},
         "split/summary": {
@@ -187,12 +204,17 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "bi
     told = ("id", "source", "label", "predicted", "confidence", "residual")
     shown = tables["gradcam/summary"]
     tables["predictions"] = {name: shown[name] for name in told if name in shown}
+    return tables
+
+
+def made_up_facts(label: str, task: str) -> dict[str, dict]:
+    """The content of each JSON file, by its path without the suffix."""
     counts = ["exact_copies", "found", "groups_of_repeats", "images_in_groups", "rejected", "used"]
     phase = {"phase": "head", "epochs_planned": 5, "epochs_done": 5, "iterations_per_epoch": 3}
     phase |= {"iterations_planned": 15, "iterations_done": 15}
     rest = {"phase": "all", "epochs_planned": 9, "epochs_done": 7, "iterations_per_epoch": 3}
     rest |= {"iterations_planned": 27, "iterations_done": 21}
-    facts = {
+    return {
         "data/classes": {"task": task, "classes": CLASSES[task], "encoder": "any"},
         "reports/ingest/summary": dict.fromkeys(counts, 2)
         | {"images_per_class": {label: 1234, "dog": 1}, "conflicts": 1, "quality": {"dark": 1}},
@@ -236,18 +258,6 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "bi
         },
         "models/choice": {"candidate": "hidden", "why": f"it knows {label}"},
     }
-    charts = ["split/balance", "kfold/candidates", "finetune/curves"]
-    charts += [f"evaluate/{one}" for one in CHARTS[task]]
-    files = {
-        f"reports/{name}.csv": pd.DataFrame(tables[name]).to_csv(index=False) for name in tables
-    }
-    files |= {f"{name}.json": json.dumps(facts[name]) for name in facts}
-    files |= {f"reports/{name}.svg": SVG for name in charts}
-    files |= {"models/model.keras": "a model", "requirements.lock": "keras==3.1 \\\n"}
-    files["params.yaml"] = (ROOT / "params.yaml").read_text()
-    for name, content in files.items():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(content)
 
 
 def render() -> Page:

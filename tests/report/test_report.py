@@ -5,8 +5,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from stages.common.tasks import TASKS
 from tests.report.made_up_reports import CHARTS, EVIL, PAGE, SVG, render, write_reports
@@ -53,6 +56,14 @@ def test_every_address_is_on_the_page_or_beside_it():
     styles = "".join(re.findall(r"<style>.*?</style>", PAGE.read_text(), re.DOTALL))
     assert len(styles) > 100
     assert not re.search(r"url\(|@import", styles)
+
+
+def test_the_legend_has_the_colours_of_the_heat_maps():
+    write_reports()
+    render()
+    [colors] = re.findall(r"linear-gradient\(90deg, (.*?)\)", PAGE.read_text())
+    inferno = [to_hex(color) for color in colormaps["inferno"](np.linspace(0, 1, 9))]
+    assert colors.split(", ") == inferno
 
 
 def test_rendering_again_gives_the_same_bytes():
