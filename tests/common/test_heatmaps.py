@@ -12,9 +12,9 @@ from sklearn.datasets import load_sample_images
 
 from stages.common import keras_files
 from stages.common.backbones import build
+from stages.common.class_activation import METHODS
 from stages.common.errors import InputError
 from stages.common.heatmaps import (
-    METHODS,
     HeatMaps,
     difference,
     last_convolution,
