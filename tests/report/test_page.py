@@ -224,3 +224,22 @@ def test_five_thousand_images_stay_small_and_open_quickly(browser):
     assert page.locator("#gallery li").count() > 0
     assert time.perf_counter() - start < 10  # it takes well under 2 s; a busy machine may not
     assert page.locator("#count").text_content() == "5,000 of 5,000 images"
+
+
+def test_on_paper_nothing_is_cut_and_nothing_can_be_clicked(browser):
+    long = "an_unbroken_name_" * 20
+    write_reports(label=long, source=f"{long}.jpg")
+    render_with_pictures()
+    page, _ = opened(browser, width=700, scheme="dark")  # about the width of a sheet of A4
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    cut = """[...document.querySelectorAll("main *")].filter((one) =>
+        one.checkVisibility() && getComputedStyle(one).overflowX !== "visible" &&
+        (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1) &&
+        one.tagName !== "IMG" && one.tagName !== "svg").map((one) => one.outerHTML.slice(0, 80))"""
+    assert page.evaluate(cut) == ["<h2>Summary</h2>"]  # which is for readers of the screen alone
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("#filters, #pages, nav, summary").filter(visible=True).count()
+    # A sheet of photos is at most one page high.
+    page.evaluate("document.querySelector('.tall img').style.height = '9999px'")
+    assert page.locator(".tall img").first.bounding_box()["height"] < 1000
