@@ -9,8 +9,8 @@ import pandas as pd
 from stages.common.params import Params, Ratios
 from stages.common.paths import CHOICE, CLASSES, METRICS, PREDICTIONS, REPORTS
 from stages.common.tables import read_json, read_table
-from stages.report.gallery import gallery, photo_address
-from stages.report.words import figures, some, verdict
+from stages.report.gallery import addresses, gallery
+from stages.report.words import explains, figures, some, verdict
 
 _MOST_ROWS = 50
 _NAMED_CLASSES = 20
@@ -18,6 +18,8 @@ _NAMED_CLASSES = 20
 _INLINE_BYTES = 200_000
 MEASURES = ["deletion", "insertion", "road", "sensitivity"]
 """How far to believe heat maps; the columns of `reports/gradcam/methods.csv`."""
+LEADS = ["deletion", "insertion"]
+"""Those in which a method must beat the controls."""
 
 # Of each task: the pictures of the test results, and what they show.
 _CONFUSION = ("confusion", "Labels by predictions")
@@ -50,7 +52,7 @@ def read_facts(params: Params) -> dict[str, Any]:
         **_test(task),
         **_calibration(task),
         **_errors(task),
-        **_explanations(params.encode.separator if task == "multilabel" else None),
+        **_explanations(task, params.encode.separator if task == "multilabel" else None),
     }
 
 
@@ -172,16 +174,17 @@ def _errors(task: str) -> dict[str, Any]:
 
 
 def _with_photos(images: pd.DataFrame, columns: list[str], order: pd.Series) -> dict[str, Any]:
-    """Those with the largest `order` first, each with the address of its photo if there is one."""
+    """Those with the largest `order` first, each with its photo and heat map if there are."""
     explained = set(read_table(REPORTS / "gradcam/summary.csv")["id"])
+    method = read_json(REPORTS / "gradcam/summary.json")["method"]
     table = images.assign(order=order).sort_values(["order", "id"], ascending=[False, True])
     part = _shortened(table[columns])
     for row in part["rows"]:
-        row["photo"] = photo_address(row["id"]) if row["id"] in explained else None
+        row |= addresses(row["id"], method) if row["id"] in explained else {"photo": None}
     return part
 
 
-def _explanations(separator: str | None) -> dict[str, Any]:
+def _explanations(task: str, separator: str | None) -> dict[str, Any]:
     summary = read_json(REPORTS / "gradcam/summary.json")
     maps = read_table(REPORTS / "gradcam/summary.csv")
     methods = read_table(REPORTS / "gradcam/methods.csv").to_dict("records")
@@ -193,6 +196,8 @@ def _explanations(separator: str | None) -> dict[str, Any]:
     drawn = [row["method"] for row in methods if not row["is_control"]]
     return {
         "gradcam": summary,
+        "explains": explains(task, summary["target"]),
+        "leads": LEADS,
         "methods": methods,
         "doubted": [
             row["method"] for row in methods if not row["is_control"] and not row["beats_controls"]
@@ -200,7 +205,7 @@ def _explanations(separator: str | None) -> dict[str, Any]:
         "intervals_of_measures": _intervals(methods),
         "randomised": read_table(REPORTS / "gradcam/randomised.csv").to_dict("records"),
         "attention": _table("gradcam/classes.csv"),
-        "gallery": gallery(maps, drawn, separator),
+        "gallery": gallery(maps, read_table(REPORTS / "gradcam/attention.csv"), drawn, separator),
     }
 
 

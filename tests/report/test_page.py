@@ -74,6 +74,10 @@ def explain_many(count: int) -> None:
     table["predicted"] = ["cat" if number % 10 == 0 else "dog" for number in range(count)]
     table["confidence"] = [number / count for number in range(count)]
     table.to_csv("reports/gradcam/summary.csv", index=False)
+    places = pd.read_csv("reports/gradcam/attention.csv")[:2]
+    ids = table["id"].repeat(2).to_numpy()
+    places = pd.concat([places] * count, ignore_index=True).assign(id=ids)
+    places.to_csv("reports/gradcam/attention.csv", index=False)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -211,6 +215,22 @@ def test_the_enlarged_view_by_keyboard(browser):
     page.keyboard.press("Escape")
     assert not page.locator("#enlarged").is_visible()
     assert page.evaluate("document.activeElement.closest('#gallery') !== null")
+    assert faults == []
+
+
+def test_where_the_heat_lies_is_told_of_the_method_that_is_shown(browser):
+    write_reports()
+    render_with_pictures()
+    page, faults = opened(browser)
+    heat = page.locator("#gallery img.heat").first
+    assert heat.get_attribute("alt") == "Heat map by gradcam, brightest: top left"
+    page.locator("#gallery button").first.click()
+    assert page.locator("#about dd").all_text_contents()[-3:] == ["top left", "0.125", "0.75"]
+    page.select_option("#method", "layercam")
+    assert page.locator("#about dd").all_text_contents()[-3:] == ["bottom right", "0.75", "0.625"]
+    page.keyboard.press("Escape")
+    heat = page.locator("#gallery img.heat").first
+    assert heat.get_attribute("alt") == "Heat map by layercam, brightest: bottom right"
     assert faults == []
 
 

@@ -6,9 +6,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from stages.common import overlays
 from stages.common.params import load_params
 from stages.common.tasks import TASKS
 from stages.report.__main__ import PAGE, main
@@ -138,7 +140,21 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "bi
                 for measure in ("deletion", "insertion", "road", "sensitivity")
                 for end in ("", "_low", "_high")
             },
+            **{
+                f"{measure}_lead{end}": [0.125, 0.25, None, None]
+                for measure in ("deletion", "insertion")
+                for end in ("", "_low", "_high")
+            },
             "beats_controls": [True, False, None, None],
+        },
+        "gradcam/attention": {
+            "id": ["a1", "a1", "a2", "a2"],
+            "method": ["gradcam", "layercam"] * 2,
+            "peak_x": [0.5, 0.9, 0.1, 0.9],
+            "peak_y": [0.5, 0.9, 0.1, 0.9],
+            "border": [0.25, 0.5, 0.125, 0.75],
+            "entropy": [0.5, 0.875, 0.75, 0.625],
+            "zero": [True, False, False, False],
         },
         "gradcam/randomised": {
             "layer": ["logits"],
@@ -230,6 +246,7 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "bi
         "reports/metrics": {"test": {"n": 148, **METRICS[task]}},
         "reports/gradcam/summary": {
             "method": "gradcam",
+            "target": "predicted",
             "layer": "conv",
             "images": 2,
             "zero": {"gradcam": 1, "layercam": 0},
@@ -293,6 +310,7 @@ def test_every_address_is_on_the_page_or_beside_it():
         "augment/variants.jpg",
         "gradcam/classes.jpg",
         "gradcam/overlays/gradcam/a1.jpg",
+        "gradcam/overlays/gradcam/a2.jpg",
         "gradcam/overlays/gradcam/a2.jpg",
         "gradcam/photos/a1.jpg",
         "gradcam/photos/a2.jpg",
@@ -385,11 +403,16 @@ def test_of_very_many_missing_classes_some_are_named():
     assert "class 20" not in text
 
 
+def overlays_in_gallery() -> list[str]:
+    """The ids of the images whose heat maps stand there without script, in this order."""
+    gallery = re.search(r'<ul class="gallery".*?</ul>', PAGE.read_text(), re.DOTALL)[0]
+    return re.findall(r"overlays/gradcam/(\w+)", gallery)
+
+
 def test_the_most_suspicious_come_first_and_wrong_ones_are_marked():
     write_reports(label="zebra")  # behind "dog" in any other order
     page = render()
-    pictures = [one for one in page.addresses() if one.startswith("gradcam/overlays/")]
-    assert pictures == ["gradcam/overlays/gradcam/a2.jpg", "gradcam/overlays/gradcam/a1.jpg"]
+    assert overlays_in_gallery() == ["a2", "a1"]
     assert "dog, is zebra" in page.text
 
 
@@ -497,8 +520,8 @@ def test_every_task_has_its_verdict_figures_and_pictures(task):
 def test_of_numbers_the_largest_errors_come_first():
     write_reports(task="regression")
     page = render()
-    pictures = [one for one in page.addresses() if one.startswith("gradcam/overlays/")]
-    assert pictures == ["gradcam/overlays/gradcam/a2.jpg", "gradcam/overlays/gradcam/a1.jpg"]
+    errors = re.search(r'<table class="errors">.*?</table>', PAGE.read_text(), re.DOTALL)[0]
+    assert re.findall(r"overlays/gradcam/(\w+)", errors) == overlays_in_gallery() == ["a2", "a1"]
     assert "17, is 7" in page.text
     assert 'class="wrong"' not in PAGE.read_text()
 
@@ -530,3 +553,35 @@ def test_no_rejected_files_and_no_repeats_leave_no_empty_tables():
     page = render()
     assert "Rejected files" not in page.text
     assert "ingest/duplicates.jpg" not in page.addresses()
+
+
+def test_the_legend_shows_the_colours_as_strong_as_they_lie_on_a_photo():
+    """A place without heat keeps the photo's colour, so the legend must not begin with black."""
+    write_reports()
+    render()
+    page = PAGE.read_text()
+    colors = re.search(r"linear-gradient\(90deg, (.*)\)", page)[1].split(", ")
+    strengths = [int(color[7:], 16) / 255 for color in colors]
+    assert strengths[0] == 0 and strengths[-1] == pytest.approx(overlays._OPACITY, abs=0.01)
+    places = np.linspace(0, 255, len(colors)).round().astype(int)
+    told = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in colors]
+    np.testing.assert_allclose(told, overlays._COLORS[places], atol=4)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "words"),
+    [
+        ("multiclass", "predicted", "speak for the predicted class"),
+        ("multiclass", "label", "speak for the true class"),
+        ("multiclass", "dog", "speak for the class dog"),
+        ("binary", ["<i>", "dog"], "speak for the class <i>, and against dog"),
+        ("multilabel", "predicted", "speak for the most probable label"),
+        ("multilabel", "label", "speak for the most probable of the true labels"),
+        ("regression", "predicted", "raise the predicted number"),
+    ],
+)
+def test_the_page_says_what_the_maps_explain(task, target, words):
+    write_reports(task=task)
+    path = Path("reports/gradcam/summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"target": target}))
+    assert f"the places that {words}." in render().text
