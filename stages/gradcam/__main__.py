@@ -72,6 +72,7 @@ def main(params: Params) -> None:
     layers = chosen_layers(model, knobs.layer)
     methods = list(dict.fromkeys([knobs.method, *knobs.compared]))
     maps = HeatMaps(model, layers, methods)
+    map_size = maps(subject.take(slice(0, 1)), subject.weights[:1])[knobs.method].shape[1:]
     score = score_of_numbers(predictions) if "residual" in predictions else score_of_classes
     faithfulness = Faithfulness(fast(model, params.tensorflow.threads), maps, score)
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -95,6 +96,7 @@ def main(params: Params) -> None:
         "images": len(summary),
         "zero": zero,
         "target": knobs.target,
+        "map_size": list(map_size),
         "beats_controls": judgement(compared),
         "randomised_correlation": float(randomised["correlation"].iloc[-1]),
         "suspicious": int((summary["suspicion"] > SUSPICIOUS).sum()),

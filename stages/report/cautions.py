@@ -14,6 +14,7 @@ _GAP = 0.1
 _CALIBRATION_ERROR = 0.05
 _RANDOMISED = 0.5
 _BORDER = 0.5
+_PLACES = 4
 _NAMED = 5
 
 
@@ -107,7 +108,9 @@ def _data(facts: dict) -> Iterator[Caution]:
     ingest = facts["ingest"]
     if ingest["conflicts"]:
         yield Caution(
-            f"{_count(ingest['conflicts'], 'image')} repeat another one under a different label.",
+            f"{_count(ingest['conflicts'], 'image')} "
+            f"{'repeats' if ingest['conflicts'] == 1 else 'repeat'} another one under a different "
+            "label.",
             "data",
         )
     if ingest["rejected"]:
@@ -122,8 +125,11 @@ def _data(facts: dict) -> Iterator[Caution]:
         )
         yield Caution(f"The quality of images is doubtful: {named}.", "data")
     if facts["suspects"]["total"]:
-        images = _count(facts["suspects"]["total"], "label")
-        yield Caution(f"{images} of the training images are probably wrong.", "label_errors")
+        labels = facts["suspects"]["total"]
+        yield Caution(
+            f"{_count(labels, 'label')} of the training images {_are(labels)} probably wrong.",
+            "label_errors",
+        )
 
 
 def _overfitting(facts: dict) -> Iterator[Caution]:
@@ -180,7 +186,14 @@ def _explanations(facts: dict) -> Iterator[Caution]:
         )
     zero = facts["gradcam"]["zero"].get(facts["gradcam"]["method"], 0)
     if zero:
-        yield Caution(f"{_count(zero, 'heat map')} are zero everywhere.", "explanations")
+        yield Caution(f"{_count(zero, 'heat map')} {_are(zero)} zero everywhere.", "explanations")
+    height, width = facts["gradcam"]["map_size"]
+    if min(height, width) < _PLACES:
+        yield Caution(
+            f"A heat map has only {height} x {width} places, too few to point at anything; name a "
+            "layer before in gradcam.layer of the params.",
+            "explanations",
+        )
     looking_away = [
         f"{row['class']} ({row['border']:.0%})"
         for row in facts["attention"]["rows"]
@@ -196,6 +209,10 @@ def _explanations(facts: dict) -> Iterator[Caution]:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _some(names: list[str]) -> str:

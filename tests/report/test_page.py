@@ -1,5 +1,6 @@
 """The page in a real browser: filters, slider, keyboard, and nothing loaded from elsewhere."""
 
+import json
 import re
 import shutil
 import time
@@ -263,3 +264,27 @@ def test_on_paper_nothing_is_cut_and_nothing_can_be_clicked(browser):
     # A sheet of photos is at most one page high.
     page.evaluate("document.querySelector('.tall img').style.height = '9999px'")
     assert page.locator(".tall img").first.bounding_box()["height"] < 1000
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_long_name_of_a_class_stays_within_the_filters(browser, width):
+    write_reports()
+    classes = {"task": "multiclass", "classes": ["a very long name " * 12, "dog"], "encoder": "any"}
+    Path("data/classes.json").write_text(json.dumps(classes))
+    render()
+    page, _ = opened(browser, width)
+    form = page.locator("#filters").bounding_box()
+    for control in page.locator("#filters select, #filters input, #filters button").all():
+        box = control.bounding_box()
+        assert box["x"] + box["width"] <= form["x"] + form["width"]
+
+
+def test_on_a_desk_the_measures_of_all_methods_are_seen_at_once(browser):
+    write_reports()
+    table = pd.read_csv("reports/gradcam/methods.csv")
+    table["beats_controls"] = table["beats_controls"].map({True: False})
+    table.to_csv("reports/gradcam/methods.csv", index=False)
+    render()
+    page, _ = opened(browser)
+    region = page.get_by_role("region", name="Measures of the methods")
+    assert region.evaluate("one => one.scrollWidth <= one.clientWidth")

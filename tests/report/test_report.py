@@ -247,6 +247,7 @@ def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "bi
         "reports/gradcam/summary": {
             "method": "gradcam",
             "target": "predicted",
+            "map_size": [7, 7],
             "layer": "conv",
             "images": 2,
             "zero": {"gradcam": 1, "layercam": 0},
@@ -343,7 +344,7 @@ def test_the_page_says_what_the_reports_say():
         "weights of epoch 4 kept. 12,345 of 1,234,567 parameters were trained",
         "Strategy auto became partial, since the images are few and unlike.",
         "Heat maps of layer conv",
-        "1 heat map are zero everywhere",
+        "1 heat map is zero everywhere",
         "Do not believe these heat maps, which do not beat the controls: layercam.",
         "1 image repeat another one under a different label",
     ):
@@ -585,3 +586,12 @@ def test_the_page_says_what_the_maps_explain(task, target, words):
     path = Path("reports/gradcam/summary.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"target": target}))
     assert f"the places that {words}." in render().text
+
+
+def test_a_name_cannot_turn_the_letters_behind_it_around():
+    write_reports(label="cat\N{RIGHT-TO-LEFT OVERRIDE}", source="\N{RIGHT-TO-LEFT ISOLATE}x.jpg")
+    render()
+    for path in (PAGE, Path("models/README.md")):
+        text = path.read_text(encoding="utf-8")
+        assert "cat\N{REPLACEMENT CHARACTER}" in text
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", text)
