@@ -41,15 +41,21 @@ def main(params: Params) -> None:
     layers = chosen_layers(model, knobs.layer)
     methods = list(dict.fromkeys([knobs.method, *knobs.compared]))
     maps = HeatMaps(model, layers, methods)
+    map_size = maps(subject.take(slice(0, 1)), subject.weights[:1])[knobs.method].shape[1:]
     score = score_of_numbers(predictions) if "residual" in predictions else score_of_classes
     faithfulness = Faithfulness(predictor(model, params.tensorflow.threads), maps, score)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    places, zero, measured = explain(subject, maps, faithfulness, knobs.measured)
-    summary = summarise(subject, places, predictions, "+".join(layers), knobs.method)
+    places, measured = explain(subject, maps, faithfulness, knobs.measured)
+    zero = places.groupby("method", sort=False)["zero"].sum().astype(int).to_dict()
+    first = places[places["method"] == knobs.method].drop(columns=["id", "method"])
+    first = first.reset_index(drop=True)
+    summary = summarise(subject, first, predictions, "+".join(layers), knobs.method)
+    write_table(places.sort_values("id", kind="stable"), FOLDER / "attention.csv")
     write_table(summary.sort_values("id"), FOLDER / "summary.csv")
     write_table(by_class(summary, subject.classes), FOLDER / "classes.csv")
     write_table(measured.sort_values("id", kind="stable"), FOLDER / "faithfulness.csv")
-    compared = compare(measured, zero[: knobs.measured].sum().to_dict())
+    few = places["id"].isin(measured["id"])
+    compared = compare(measured, places[few].groupby("method")["zero"].sum().astype(int).to_dict())
     write_table(compared, FOLDER / "methods.csv")
     randomised = compare_with_random(subject, model, layers, knobs.method)
     write_table(randomised, FOLDER / "randomised.csv")
@@ -57,7 +63,9 @@ def main(params: Params) -> None:
         "method": knobs.method,
         "layer": "+".join(layers),
         "images": len(summary),
-        "zero": {name: int(count) for name, count in zero.sum().items()},
+        "zero": zero,
+        "target": knobs.target,
+        "map_size": list(map_size),
         "beats_controls": judgement(compared),
         "randomised_correlation": float(randomised["correlation"].iloc[-1]),
         "suspicious": int((summary["suspicion"] > SUSPICIOUS).sum()),
@@ -75,15 +83,15 @@ def chosen_layers(model: keras.Model, layer: str | list[str]) -> list[str]:
 
 def explain(
     subject: Subject, maps: HeatMaps, faithfulness: Faithfulness, measured: int
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw every map and measure those of the first images.
 
     Returns:
-        Where the heat of the first method's map of each image lies; for each image whether the map
-        of each method is zero everywhere; and what `faithfulness` measured.
+        `id`, `method` and where the heat of each map lies, as `attention` gives it, the method
+        that is shown first in front; and what `faithfulness` measured.
     """
     sheet, means = PairSheet(), ClassMeans(subject.classes)
-    places, zero, rows = [], [], []
+    places, rows = [], []
     for batch in tqdm(list(subject.batches()), desc="gradcam", unit="batch"):
         photos, weights = subject.take(batch), subject.weights[batch]
         heats = maps(photos, weights)
@@ -94,13 +102,13 @@ def explain(
             save_overlays(FOLDER, image.id, photo, of_image)
             sheet.add(_caption(image.label, image.predicted), photo, first)
             means.add(subject.classes[image.Index], photo, first)
-            places.append(attention(first))
-            zero.append({method: not heat.any() for method, heat in of_image.items()})
+            for method, heat in of_image.items():
+                places.append({"id": image.id, "method": method, **attention(heat)})
             if image.Index < measured:
                 rows += faithfulness(image.id, photo, weights[offset], of_image)
     save_photo(sheet.draw(), FOLDER / "overlays.jpg")
     save_photo(means.draw(), FOLDER / "classes.jpg")
-    return pd.DataFrame(places), pd.DataFrame(zero), pd.DataFrame(rows)
+    return pd.DataFrame(places), pd.DataFrame(rows)
 
 
 def summarise(

@@ -116,7 +116,7 @@ class ClassMeans:
             photo, heat = (total / count for total in self._sums[name])
             mean = photo.round().astype(np.uint8)
             pair = [mean, np.asarray(heated(Image.fromarray(mean), heat))]
-            rows.append((f"{name} ({count})", pair))
+            rows.append((f"{_cut(name, _SHEET // 4)} ({count})", pair))
         return contact_sheet(rows, height=2 * _MEAN_SIDE)
 
 

@@ -17,6 +17,8 @@ _OVERFITTED_LOSS = 2
 _CALIBRATION_ERROR = 0.05
 _RANK_CORRELATION = 0.5
 """Of the heat maps with those of random weights."""
+_FEW_PLACES = 4
+"""Of the shorter side of a heat map."""
 _HEAT_ON_BORDER = 0.5
 """The share of it, in the mean over the maps of a class."""
 
@@ -49,7 +51,8 @@ def cautions(facts: dict[str, Any]) -> list[Caution]:
         *(_leaks, _no_better_than_a_constant, _worse_than_expected),
         *(_missing, _few_test_images, _low_recall, _data),
         *(_overfitted, _last_epoch, _calibration),
-        *(_do_not_beat_controls, _like_random_weights, _zero_maps, _heat_on_border),
+        *(_do_not_beat_controls, _like_random_weights, _zero_maps),
+        *(_coarse_maps, _heat_on_border),
     ]
     found = [caution for check in checks for caution in check(facts)]
     return sorted(found, key=lambda caution: not caution.grave)
@@ -131,7 +134,9 @@ def _data(facts: dict) -> Iterator[Caution]:
     ingest = facts["ingest"]
     if ingest["conflicts"]:
         yield Caution(
-            f"{_count(ingest['conflicts'], 'image')} repeat another one under a different label.",
+            f"{_count(ingest['conflicts'], 'image')} "
+            f"{'repeats' if ingest['conflicts'] == 1 else 'repeat'} another one under a different "
+            "label.",
             "data",
         )
     if ingest["rejected"]:
@@ -146,8 +151,11 @@ def _data(facts: dict) -> Iterator[Caution]:
         )
         yield Caution(f"The quality of images is doubtful: {named}.", "data")
     if facts["suspects"]["total"]:
-        images = _count(facts["suspects"]["total"], "label")
-        yield Caution(f"{images} of the training images are probably wrong.", "label_errors")
+        labels = facts["suspects"]["total"]
+        yield Caution(
+            f"{_count(labels, 'label')} of the training images {_are(labels)} probably wrong.",
+            "label_errors",
+        )
 
 
 def _overfitted(facts: dict) -> Iterator[Caution]:
@@ -212,7 +220,17 @@ def _like_random_weights(facts: dict) -> Iterator[Caution]:
 def _zero_maps(facts: dict) -> Iterator[Caution]:
     zero = facts["gradcam"]["zero"].get(facts["gradcam"]["method"], 0)
     if zero:
-        yield Caution(f"{_count(zero, 'heat map')} are zero everywhere.", "explanations")
+        yield Caution(f"{_count(zero, 'heat map')} {_are(zero)} zero everywhere.", "explanations")
+
+
+def _coarse_maps(facts: dict) -> Iterator[Caution]:
+    height, width = facts["gradcam"]["map_size"]
+    if min(height, width) < _FEW_PLACES:
+        yield Caution(
+            f"A heat map has only {height} x {width} places, too few to point at anything; name a "
+            "layer before in gradcam.layer of the params.",
+            "explanations",
+        )
 
 
 def _heat_on_border(facts: dict) -> Iterator[Caution]:
@@ -231,6 +249,10 @@ def _heat_on_border(facts: dict) -> Iterator[Caution]:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _some(names: list[str]) -> str:

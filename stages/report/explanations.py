@@ -7,25 +7,31 @@ from stages.common.paths import REPORTS
 from stages.common.tables import read_json, read_table
 from stages.report.excerpts import table
 from stages.report.gallery import gallery
+from stages.report.words import explains
 
 _MEASURES = ("deletion", "insertion", "road", "sensitivity")
 """Columns of `reports/gradcam/methods.csv`, each beside the `_low` and `_high` end of its 95 %
 interval."""
+_LEADS = ("deletion", "insertion")
+"""Those in which a method must beat the controls."""
 
 
-def explanations(separator: str | None) -> dict[str, Any]:
+def explanations(task: str, separator: str | None) -> dict[str, Any]:
     """The facts of the section, by the names that the templates use.
 
     Args:
+        task: Of `TASKS`.
         separator: What stands between several labels of an image; None: there is only one.
 
     Returns:
-        `gradcam` (`reports/gradcam/summary.json`), `methods` (a row each, the controls last),
-        `doubted` (names of the methods that do not beat the controls), `intervals_of_measures` (a
-        chart each), `randomised` (rows), `attention` (an excerpt) and `gallery`.
+        `gradcam` (`reports/gradcam/summary.json`), `explains` (what the maps show, in words),
+        `leads` (measures), `methods` (a row each, the controls last), `doubted` (names of the
+        methods that do not beat the controls), `intervals_of_measures` (a chart each),
+        `randomised` (rows), `attention` (an excerpt) and `gallery`.
     """
     summary = read_json(REPORTS / "gradcam/summary.json")
     maps = read_table(REPORTS / "gradcam/summary.csv")
+    places = read_table(REPORTS / "gradcam/attention.csv")
     methods = read_table(REPORTS / "gradcam/methods.csv").to_dict("records")
     for row in methods:
         # A column with empty cells, as those of the controls are, is read as one of any objects.
@@ -35,12 +41,14 @@ def explanations(separator: str | None) -> dict[str, Any]:
     drawn = [row for row in methods if not row["is_control"]]
     return {
         "gradcam": summary,
+        "explains": explains(task, summary["target"]),
+        "leads": _LEADS,
         "methods": methods,
         "doubted": [row["method"] for row in drawn if not row["beats_controls"]],
         "intervals_of_measures": _intervals(methods),
         "randomised": read_table(REPORTS / "gradcam/randomised.csv").to_dict("records"),
         "attention": table("gradcam/classes.csv"),
-        "gallery": gallery(maps, [row["method"] for row in drawn], separator),
+        "gallery": gallery(maps, places, [row["method"] for row in drawn], separator),
     }
 
 

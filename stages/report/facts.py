@@ -9,7 +9,7 @@ from stages.common.paths import CHOICE, CLASSES, METRICS, PREDICTIONS, REPORTS
 from stages.common.tables import read_json, read_table
 from stages.report.excerpts import MOST_ROWS, chart, excerpt, table
 from stages.report.explanations import explanations
-from stages.report.gallery import photo_address
+from stages.report.gallery import addresses
 from stages.report.words import figures, some, verdict
 
 _NAMED_CLASSES = 20
@@ -46,7 +46,7 @@ def read_facts(params: Params) -> dict[str, Any]:
         **_test(task),
         **_calibration(task),
         **_errors(task),
-        **explanations(params.encode.separator if task == "multilabel" else None),
+        **explanations(task, params.encode.separator if task == "multilabel" else None),
     }
 
 
@@ -168,10 +168,11 @@ def _errors(task: str) -> dict[str, Any]:
 
 
 def _with_photos(images: pd.DataFrame, columns: list[str], order: pd.Series) -> dict[str, Any]:
-    """Those with the largest `order` first, each with the address of its photo if there is one."""
+    """Those with the largest `order` first, each with its photo and heat map if there are."""
     explained = set(read_table(REPORTS / "gradcam/summary.csv")["id"])
+    method = read_json(REPORTS / "gradcam/summary.json")["method"]
     ordered = images.assign(order=order).sort_values(["order", "id"], ascending=[False, True])
     shown = excerpt(ordered[columns])
     for row in shown["rows"]:
-        row["photo"] = photo_address(row["id"]) if row["id"] in explained else None
+        row |= addresses(row["id"], method) if row["id"] in explained else {"photo": None}
     return shown

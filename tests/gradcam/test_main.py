@@ -109,7 +109,7 @@ def test_every_task_leaves_all_files_and_twice_the_same(task):
     prepare(task)
     files = explain()
     ids = [f"{number:016x}" for number in range(10)]
-    tables = ["classes", "faithfulness", "methods", "randomised", "summary"]
+    tables = ["attention", "classes", "faithfulness", "methods", "randomised", "summary"]
     pictures = [f"photos/{one}.jpg" for one in ids]
     pictures += [
         f"overlays/{method}/{one}.jpg" for method in ("gradcam", "layercam") for one in ids
@@ -125,6 +125,11 @@ def test_every_task_leaves_all_files_and_twice_the_same(task):
     for file in (*summary["photo"], *summary["file"]):
         with Image.open(file) as picture:
             assert picture.size == (192, 128)
+    places = read_table(stage.FOLDER / "attention.csv")
+    assert places["method"].value_counts().to_dict() == {"gradcam": 10, "layercam": 10}
+    of_first = places[places["method"] == "gradcam"].reset_index(drop=True)
+    names = ["id", "border", "entropy", "peak_x", "peak_y", "zero"]
+    pd.testing.assert_frame_equal(of_first[names], summary[names])
     measured = read_table(stage.FOLDER / "faithfulness.csv")
     assert measured["method"].value_counts().to_dict() == dict.fromkeys(
         ["gradcam", "layercam", "random", "centre"], 6

@@ -152,7 +152,21 @@ def made_up_tables(label: str, source: str, task: str) -> dict[str, dict[str, li
                 for measure in ("deletion", "insertion", "road", "sensitivity")
                 for end in ("", "_low", "_high")
             },
+            **{
+                f"{measure}_lead{end}": [0.125, 0.25, None, None]
+                for measure in ("deletion", "insertion")
+                for end in ("", "_low", "_high")
+            },
             "beats_controls": [True, False, None, None],
+        },
+        "gradcam/attention": {
+            "id": ["a1", "a1", "a2", "a2"],
+            "method": ["gradcam", "layercam"] * 2,
+            "peak_x": [0.5, 0.9, 0.1, 0.9],
+            "peak_y": [0.5, 0.9, 0.1, 0.9],
+            "border": [0.25, 0.5, 0.125, 0.75],
+            "entropy": [0.5, 0.875, 0.75, 0.625],
+            "zero": [True, False, False, False],
         },
         "gradcam/randomised": {
             "layer": ["logits"],
@@ -249,6 +263,8 @@ def made_up_facts(label: str, task: str) -> dict[str, dict]:
         "reports/metrics": {"test": {"n": 148, **METRICS[task]}},
         "reports/gradcam/summary": {
             "method": "gradcam",
+            "target": "predicted",
+            "map_size": [7, 7],
             "layer": "conv",
             "images": 2,
             "zero": {"gradcam": 1, "layercam": 0},

@@ -19,7 +19,10 @@ GOOD = {
     "finetune": {"best_epoch": 4, "phases": [{"epochs_planned": 9}]},
     "bins": [{"confidence": 0.9, "accuracy": 0.8, "images": 100}],
     "doubted": [],
-    "gradcam": {"method": "gradcam", "randomised_correlation": 0.1, "zero": {"gradcam": 0}},
+    "gradcam": {
+        **{"method": "gradcam", "randomised_correlation": 0.1, "zero": {"gradcam": 0}},
+        "map_size": [7, 4],
+    },
     "attention": {"rows": [{"class": "cat", "border": 0.3}]},
 }
 
@@ -75,7 +78,9 @@ FINDINGS = {
     "shown maps": ({"doubted": ["gradcam"]}, "explanations", True, "gradcam"),
     "compared maps": ({"doubted": ["layercam"]}, "explanations", False, "layercam"),
     "random": ({"gradcam__randomised_correlation": 0.5}, "explanations", True, "0.50"),
-    "zero": ({"gradcam__zero": {"gradcam": 2}}, "explanations", False, "2 heat maps"),
+    "zero": ({"gradcam__zero": {"gradcam": 2}}, "explanations", False, "2 heat maps are zero"),
+    "one zero": ({"gradcam__zero": {"gradcam": 1}}, "explanations", False, "1 heat map is zero"),
+    "coarse": ({"gradcam__map_size": [4, 2]}, "explanations", False, "only 4 x 2 places"),
     "border": (
         {"attention__rows": [{"class": "cat", "border": 0.6}]},
         *("explanations", False, "cat (60%)"),
