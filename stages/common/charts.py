@@ -28,6 +28,15 @@ plt.rcParams.update(
 
 # Okabe and Ito 2008, distinguishable with every common colour blindness.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+_MOST_LETTERS = 28
+
+
+def short_name(name: str) -> str:
+    """As much of a name from the data as an axis has room for, in letters that can be drawn."""
+    shown = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
+    )
+    return shown if len(shown) <= _MOST_LETTERS else shown[: _MOST_LETTERS - 1] + "…"
 
 
 def save_chart(figure: Figure, path: Path) -> None:

@@ -2,18 +2,17 @@
 
 A score is a weighted sum of logits, since the gradient of a probability vanishes where the model
 is sure: the logit of one class, of one class less that of another, or a number. Every method weighs
-the features of a layer at each place and adds them up:
-
-    cam, gradcam, gradcam++, hirescam, layercam     by their gradients, all from one backward pass
-    scorecam                                        by what the model predicts for the image seen
-                                                    through each of them
+the features of a layer at each place and adds them up: those of `class_activation` by their
+gradients, all from one backward pass, and Score-CAM by what the model predicts for the image seen
+through each of them.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from stages.common.class_activation import METHODS
 from stages.common.errors import InputError
 from stages.common.names import unknown_name
 from stages.common.quiet_tensorflow import keras, tf
@@ -91,67 +90,6 @@ def peak(heat: np.ndarray) -> tuple[float, float]:
         return 0.5, 0.5
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     return (column + 0.5) / heat.shape[1], (row + 0.5) / heat.shape[0]
-
-
-# Each method takes features and their gradients (n, height, width, features), and gives maps
-# (n, height, width) whose negative places, which speak against the score, are then cut off.
-
-
-def cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """Zhou et al. 2016, "Learning deep features for discriminative localization".
-
-    Each feature by its weight in the dense layer behind the mean over the places: behind such a
-    mean, that is the gradient at any place, times the number of places.
-    """
-    places = features.shape[1] * features.shape[2]
-    return places * hirescam(features, gradients)
-
-
-def gradcam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based
-    localization": each feature by the mean of its gradient over the places."""
-    return _weigh(features, tf.reduce_mean(gradients, axis=(1, 2)))
-
-
-def gradcam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """Chattopadhay et al. 2018, "Grad-CAM++: Improved visual explanations for deep convolutional
-    networks": each feature A by the sum over the places of alpha relu(g), g being its gradient,
-
-        alpha = g**2 / (2 g**2 + sum(A) g**3) = 1 / (2 + sum(A) g)
-
-    (The factor exp(score) that the paper's weights share is left out: it is the same everywhere in
-    a map, and overflows. Meant for features that are not below 0, as behind a ReLU.)
-    """
-    total = tf.reduce_sum(features, axis=(1, 2), keepdims=True)
-    alpha_gradients = tf.math.divide_no_nan(tf.nn.relu(gradients), 2 + total * gradients)
-    return _weigh(features, tf.reduce_sum(alpha_gradients, axis=(1, 2)))
-
-
-def hirescam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of
-    convolutional neural networks": each feature by its gradient at the same place."""
-    return tf.reduce_sum(features * gradients, axis=-1)
-
-
-def layercam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """Jiang et al. 2021, "LayerCAM: Exploring hierarchical class activation maps for
-    localization": each feature by the positive part of its gradient at the same place."""
-    return hirescam(features, tf.nn.relu(gradients))
-
-
-METHODS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
-    "cam": cam,
-    "gradcam": gradcam,
-    "gradcam++": gradcam_plus_plus,
-    "hirescam": hirescam,
-    "layercam": layercam,
-}
-"""What one backward pass gives. Beside them there is `scorecam`."""
-
-
-def _weigh(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Add up features (n, height, width, features), each by its weight (n, features)."""
-    return tf.einsum("nhwf,nf->nhw", features, weights)
 
 
 class HeatMaps:

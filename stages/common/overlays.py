@@ -25,6 +25,12 @@ def shown_photo(photo: np.ndarray, longest_side: int = _LONGEST_SIDE) -> Image.I
     return to_picture(photo, max(1, round(longest_side * height / max(height, width))))
 
 
+def shares_of_maximum(heat: np.ndarray) -> np.ndarray:
+    """A map (map height, map width), not below 0, divided by its largest value; one that is zero
+    everywhere stays so."""
+    return heat / heat.max() if heat.max() > 0 else heat
+
+
 def heated(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     """A picture under a heat map, of the same size, so that one can be laid over the other.
 
@@ -34,8 +40,8 @@ def heated(picture: Image.Image, heat: np.ndarray) -> Image.Image:
             matplotlib's inferno, at 60 %, and a place without heat stays as it is. A map that is
             zero everywhere leaves the picture as it is.
     """
-    strength = heat / heat.max() if heat.max() > 0 else heat
-    strength = cv2.resize(strength, picture.size, interpolation=cv2.INTER_LINEAR)[..., None]
+    shares = shares_of_maximum(heat)
+    strength = cv2.resize(shares, picture.size, interpolation=cv2.INTER_LINEAR)[..., None]
     colors = _COLORS[(strength[..., 0] * 255).round().astype(int)]
     blended = np.asarray(picture) * (1 - _OPACITY * strength) + colors * (_OPACITY * strength)
     return Image.fromarray(blended.round().astype(np.uint8))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from sklearn.metrics import confusion_matrix
 
-from stages.common.charts import BLUE, GREY, ORANGE, save_chart
+from stages.common.charts import BLUE, GREY, ORANGE, save_chart, short_name
 
 # More classes than these are too many for a number in each cell.
 _NUMBERED_CLASSES = 20
@@ -28,8 +28,9 @@ def draw_confusion(
     for row, column in np.ndindex(counts.shape) if numbered else []:
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, counts[row, column], ha="center", va="center", color=color)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    names = [short_name(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), names)
     axes.set(xlabel="predicted", ylabel="label")
     save_chart(figure, path)
 
@@ -40,7 +41,10 @@ def draw_labels(per_label: pd.DataFrame, path: Path) -> None:
     places = np.arange(len(per_label))
     for name, color, shift in [("precision", BLUE, -0.2), ("recall", ORANGE, 0.2)]:
         axes.barh(places + shift, per_label[name], height=0.36, color=color, label=name)
-    names = [f"{one.label} ({one.images})" for one in per_label[["label", "images"]].itertuples()]
+    names = [
+        f"{short_name(one.label)} ({one.images})"
+        for one in per_label[["label", "images"]].itertuples()
+    ]
     axes.set_yticks(places, names)
     axes.set(
         xlim=(0, 1), xlabel="share", ylabel="label (test images)", ylim=(len(places) - 0.5, -0.5)
@@ -72,6 +76,6 @@ def draw_calibration(bins: pd.DataFrame, path: Path) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     counts = bins.iloc[:, -1]
     sizes = 20 + 200 * counts / counts.sum()
-    axes.scatter(bins["confidence"], bins["accuracy"], s=sizes, color=BLUE)
+    axes.scatter(bins["confidence"], bins["accuracy"], s=sizes, color=BLUE, clip_on=False)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", aspect="equal")
     save_chart(figure, path)

@@ -2,65 +2,33 @@
 how far to believe that."""
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from stages.common.determinism import make_deterministic
-from stages.common.features import Rows, open_images
 from stages.common.heatmaps import HeatMaps, last_convolution
 from stages.common.keras_files import load
 from stages.common.log import log
 from stages.common.params import Params
-from stages.common.paths import CLASSES, MANIFEST, MODEL, PREDICTIONS, REPORTS
+from stages.common.paths import MODEL, PREDICTIONS, REPORTS
 from stages.common.pictures import save_photo
 from stages.common.quiet_tensorflow import keras
 from stages.common.stage import run
-from stages.common.tables import read_json, read_table, write_json, write_table
+from stages.common.tables import read_table, write_json, write_table
 from stages.gradcam.attention import SUSPICIOUS, attention, by_class, suspicion
 from stages.gradcam.faithfulness import Faithfulness
 from stages.gradcam.methods import compare, judgement
-from stages.gradcam.network import fast
 from stages.gradcam.pictures import ClassMeans, PairSheet, overlay_file, photo_file, save_overlays
+from stages.gradcam.predictor import predictor
 from stages.gradcam.randomised import correlations
-from stages.gradcam.targets import explained, likeliest, score_of_classes, score_of_numbers
+from stages.gradcam.subject import Subject, choose_subject
+from stages.gradcam.targets import score_of_classes, score_of_numbers
 
 FOLDER = REPORTS / "gradcam"
-_BATCH = 32
 _RANDOMISED = 32
 """Images on which maps of the trained and of random models are compared."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is explained.
-
-    Attributes:
-        images: The images that are shown, n rows of `reports/predictions.csv`.
-        photos: All images.
-        positions: int (n,), of the shown ones in `photos`.
-        weights: float32 (n, outputs), what the maps of each explain.
-        classes: (n,) the class under which each is counted; of numbers "all".
-    """
-
-    images: pd.DataFrame
-    photos: Rows
-    positions: np.ndarray
-    weights: np.ndarray
-    classes: pd.Series
-
-    def batches(self) -> Iterator[slice]:
-        """Slices of the images, few enough to hold in memory."""
-        starts = range(0, len(self.images), _BATCH)
-        for start in tqdm(starts, desc="gradcam", unit="batch"):
-            yield slice(start, start + _BATCH)
-
-    def take(self, batch: slice) -> np.ndarray:
-        """Their photos, uint8 (m, h, w, c)."""
-        return self.photos.take(self.positions[batch])
 
 
 def main(params: Params) -> None:
@@ -68,19 +36,26 @@ def main(params: Params) -> None:
     knobs = params.gradcam
     make_deterministic(params.tensorflow.threads, seed=0)
     predictions, model = read_table(PREDICTIONS), load(MODEL)
-    subject = choose_subject(predictions, model, params)
+    outputs = model.get_layer("logits").output.shape[1]
+    subject = choose_subject(predictions, outputs, params)
     layers = chosen_layers(model, knobs.layer)
     methods = list(dict.fromkeys([knobs.method, *knobs.compared]))
     maps = HeatMaps(model, layers, methods)
+    map_size = maps(subject.take(slice(0, 1)), subject.weights[:1])[knobs.method].shape[1:]
     score = score_of_numbers(predictions) if "residual" in predictions else score_of_classes
-    faithfulness = Faithfulness(fast(model, params.tensorflow.threads), maps, score)
+    faithfulness = Faithfulness(predictor(model, params.tensorflow.threads), maps, score)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    places, zero, measured = explain(subject, maps, faithfulness, knobs.measured)
-    summary = summarise(subject, places, predictions, "+".join(layers), knobs.method)
+    places, measured = explain(subject, maps, faithfulness, knobs.measured)
+    zero = places.groupby("method", sort=False)["zero"].sum().astype(int).to_dict()
+    first = places[places["method"] == knobs.method].drop(columns=["id", "method"])
+    first = first.reset_index(drop=True)
+    summary = summarise(subject, first, predictions, "+".join(layers), knobs.method)
+    write_table(places.sort_values("id", kind="stable"), FOLDER / "attention.csv")
     write_table(summary.sort_values("id"), FOLDER / "summary.csv")
     write_table(by_class(summary, subject.classes), FOLDER / "classes.csv")
     write_table(measured.sort_values("id", kind="stable"), FOLDER / "faithfulness.csv")
-    compared = compare(measured, zero[: knobs.measured].sum().to_dict())
+    few = places["id"].isin(measured["id"])
+    compared = compare(measured, places[few].groupby("method")["zero"].sum().astype(int).to_dict())
     write_table(compared, FOLDER / "methods.csv")
     randomised = compare_with_random(subject, model, layers, knobs.method)
     write_table(randomised, FOLDER / "randomised.csv")
@@ -88,42 +63,15 @@ def main(params: Params) -> None:
         "method": knobs.method,
         "layer": "+".join(layers),
         "images": len(summary),
-        "zero": {name: int(count) for name, count in zero.sum().items()},
+        "zero": zero,
+        "target": knobs.target,
+        "map_size": list(map_size),
         "beats_controls": judgement(compared),
         "randomised_correlation": float(randomised["correlation"].iloc[-1]),
         "suspicious": int((summary["suspicion"] > SUSPICIOUS).sum()),
     }
     write_json(facts, FOLDER / "summary.json")
     _log(facts)
-
-
-def choose_subject(predictions: pd.DataFrame, model: keras.Model, params: Params) -> Subject:
-    """The images to show, and what to explain of each.
-
-    Raises:
-        InputError: `gradcam.target` names no class.
-    """
-    facts, manifest = read_json(CLASSES), read_table(MANIFEST)
-    classes, knobs = facts["classes"], params.gradcam
-    images = choose(predictions, knobs.images).reset_index(drop=True)
-    separator = params.encode.separator if facts["task"] == "multilabel" else None
-    outputs = model.get_layer("logits").output.shape[1]
-    weights = explained(images, classes, knobs.target, outputs, separator)
-    positions = pd.Index(manifest["id"]).get_indexer(images["id"])
-    groups = [classes[code] for code in likeliest(images, classes)] if classes else "all"
-    named = pd.Series(groups, index=images.index, dtype=object)
-    return Subject(images, open_images(manifest), positions, weights, named)
-
-
-def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most `count` predictions: of classes and labels taken in turn from the right and the wrong
-    ones of each, so that rare classes and rare errors are seen; of numbers the worst ones."""
-    if "residual" in predictions:
-        order = predictions["residual"].abs().to_numpy()
-        return predictions.iloc[np.argsort(-order, kind="stable")[:count]]
-    right = predictions["label"] == predictions["predicted"]
-    turn = predictions.groupby([predictions["label"], right]).cumcount()
-    return predictions.iloc[turn.argsort(kind="stable")[:count]]
 
 
 def chosen_layers(model: keras.Model, layer: str | list[str]) -> list[str]:
@@ -135,16 +83,16 @@ def chosen_layers(model: keras.Model, layer: str | list[str]) -> list[str]:
 
 def explain(
     subject: Subject, maps: HeatMaps, faithfulness: Faithfulness, measured: int
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw every map and measure those of the first images.
 
     Returns:
-        Where the heat of the first method's map of each image lies; for each image whether the map
-        of each method is zero everywhere; and what `faithfulness` measured.
+        `id`, `method` and where the heat of each map lies, as `attention` gives it, the method
+        that is shown first in front; and what `faithfulness` measured.
     """
     sheet, means = PairSheet(), ClassMeans(subject.classes)
-    places, zero, rows = [], [], []
-    for batch in subject.batches():
+    places, rows = [], []
+    for batch in tqdm(list(subject.batches()), desc="gradcam", unit="batch"):
         photos, weights = subject.take(batch), subject.weights[batch]
         heats = maps(photos, weights)
         for offset, image in enumerate(subject.images[batch].itertuples()):
@@ -154,13 +102,13 @@ def explain(
             save_overlays(FOLDER, image.id, photo, of_image)
             sheet.add(_caption(image.label, image.predicted), photo, first)
             means.add(subject.classes[image.Index], photo, first)
-            places.append(attention(first))
-            zero.append({method: not heat.any() for method, heat in of_image.items()})
+            for method, heat in of_image.items():
+                places.append({"id": image.id, "method": method, **attention(heat)})
             if image.Index < measured:
                 rows += faithfulness(image.id, photo, weights[offset], of_image)
     save_photo(sheet.draw(), FOLDER / "overlays.jpg")
     save_photo(means.draw(), FOLDER / "classes.jpg")
-    return pd.DataFrame(places), pd.DataFrame(zero), pd.DataFrame(rows)
+    return pd.DataFrame(places), pd.DataFrame(rows)
 
 
 def summarise(
@@ -172,11 +120,9 @@ def summarise(
     summary = pd.concat([images.assign(layer=layer, method=method), places], axis=1)
     residual = predictions.get("residual", pd.Series([0.0]))
     summary["suspicion"] = suspicion(summary, rmse=float(np.sqrt((residual**2).mean())))
-    files = [
-        (photo_file(FOLDER, image), overlay_file(FOLDER, method, image)) for image in summary["id"]
-    ]
-    summary["photo"] = [photo.as_posix() for photo, _ in files]
-    summary["file"] = [file.as_posix() for _, file in files]
+    ids = summary["id"]
+    summary["photo"] = [photo_file(FOLDER, one).as_posix() for one in ids]
+    summary["file"] = [overlay_file(FOLDER, method, one).as_posix() for one in ids]
     return summary
 
 
@@ -186,7 +132,7 @@ def compare_with_random(
     """The maps of the first images against those of the model with random weights."""
     some = slice(0, _RANDOMISED)
     photos, weights = subject.take(some), subject.weights[some]
-    maps = HeatMaps(model, layers, [method])
+    maps = HeatMaps(model, layers, [method])  # of the one method alone: Score-CAM would take long
     return correlations(model, lambda: maps(photos, weights)[method])
 
 

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.common.overlays import heated, shown_photo
+from stages.common.overlays import heated, shares_of_maximum, shown_photo
 from stages.common.pictures import contact_sheet, save_photo
 
 _PAIRS = 40
 _CLASSES = 40
+"""More would make a sheet that nobody reads to its end."""
 _SIDE, _MEAN_SIDE = 128, 96
+"""Pixels: the longest side of a photo in a pair, and in a mean."""
 _SHEET, _CELL, _GAP, _CAPTION = 1000, 120, 6, 18
 """Pixels: of the sheet and of the narrowest cell the width, of a caption the height."""
+_FONT = ImageFont.load_default(12)
 
 
 def photo_file(folder: Path, image_id: str) -> Path:
@@ -45,20 +48,25 @@ class PairSheet:
         self._cells: list[Image.Image] = []
 
     def add(self, caption: str, photo: np.ndarray, heat: np.ndarray) -> None:
-        """Add a pair, if there are not yet enough."""
+        """Add a pair, if there are not yet enough.
+
+        Args:
+            caption: Cut to the width of the pair.
+            photo: uint8 (h, w, c), of the same size as the others.
+            heat: (map height, map width), not below 0.
+        """
         if len(self._cells) == _PAIRS:
             return
         half = shown_photo(photo, _SIDE)
         width = max(_CELL, 2 * half.width + _GAP)
         cell = Image.new("RGB", (width, _CAPTION + half.height), "white")
-        text = _fitting(caption, width)
-        ImageDraw.Draw(cell).text((0, 0), text, fill="black", font=ImageFont.load_default(12))
+        ImageDraw.Draw(cell).text((0, 0), _cut(caption, width), fill="black", font=_FONT)
         cell.paste(half, (0, _CAPTION))
         cell.paste(heated(half, heat), (half.width + _GAP, _CAPTION))
         self._cells.append(cell)
 
     def draw(self) -> Image.Image:
-        """The sheet; at least one pair was added, and all photos have one size."""
+        """The sheet, at most 1,000 pixels wide unless a pair is wider; needs at least one pair."""
         width, height = self._cells[0].width + 2 * _GAP, self._cells[0].height + 2 * _GAP
         columns = min(max(1, _SHEET // width), len(self._cells))
         rows = math.ceil(len(self._cells) / columns)
@@ -79,38 +87,43 @@ class ClassMeans:
         classes: Of every image that will be added.
     """
 
-    def __init__(self, classes: pd.Series):
+    def __init__(self, classes: pd.Series) -> None:
         counts = classes.value_counts(sort=False).sort_index()
         self._counts = counts.sort_values(ascending=False, kind="stable")[:_CLASSES].to_dict()
-        self._sums: dict[str, list[np.ndarray]] = {}
+        self._sums: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def add(self, name: str, photo: np.ndarray, heat: np.ndarray) -> None:
-        """Add an image of a class."""
+        """Add an image of a class.
+
+        Args:
+            name: The class.
+            photo: uint8 (h, w, c), of the same size as the others.
+            heat: (map height, map width), not below 0, of the same size as the others.
+        """
         if name not in self._counts:
             return
         small = np.asarray(shown_photo(photo, _MEAN_SIDE), np.float64)
-        scaled = (heat / heat.max() if heat.max() > 0 else heat).astype(np.float64)
-        sums = self._sums.setdefault(name, [np.zeros_like(small), np.zeros_like(scaled)])
-        sums[0] += small
-        sums[1] += scaled
+        shares = shares_of_maximum(heat).astype(np.float64)
+        photos, heats = self._sums.setdefault(name, (np.zeros_like(small), np.zeros_like(shares)))
+        photos += small
+        heats += shares
 
     def draw(self) -> Image.Image:
-        """A row for each class: the mean photo, and that photo under the mean map."""
+        """A row for each class by name: the mean photo, and that photo under the mean map."""
         rows = []
         for name in sorted(self._sums):
             count = self._counts[name]
             photo, heat = (total / count for total in self._sums[name])
             mean = photo.round().astype(np.uint8)
             pair = [mean, np.asarray(heated(Image.fromarray(mean), heat))]
-            rows.append((f"{name} ({count})", pair))
+            rows.append((f"{_cut(name, _SHEET // 4)} ({count})", pair))
         return contact_sheet(rows, height=2 * _MEAN_SIDE)
 
 
-def _fitting(text: str, width: int) -> str:
-    """As much of a text as fits, in pixels."""
-    font = ImageFont.load_default(12)
-    if font.getlength(text) <= width:
+def _cut(text: str, width: int) -> str:
+    """As much of a text as fits into so many pixels."""
+    if _FONT.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}...") > width:
+    while text and _FONT.getlength(f"{text}...") > width:
         text = text[:-1]
     return f"{text}..."

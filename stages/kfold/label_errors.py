@@ -9,6 +9,7 @@ from cleanlab.filter import find_label_issues
 from PIL import Image
 from scipy import stats
 
+from stages.common.charts import short_name
 from stages.common.encoding import decode
 from stages.common.pictures import contact_sheet
 
@@ -72,7 +73,8 @@ def draw_label_errors(labels: np.ndarray, suggested: np.ndarray, images: np.ndar
     for label, other, image in itertools.islice(
         zip(labels, suggested, images, strict=False), SHOWN
     ):
-        caption = f"labelled {label or 'nothing'}, looks like {other or 'nothing'}"
+        names = [short_name(name) or "nothing" for name in (label, other)]
+        caption = "labelled {}, looks like {}".format(*names)
         rows.setdefault(caption, []).append(image)
     return contact_sheet(
         [

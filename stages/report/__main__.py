@@ -33,6 +33,8 @@ _INFERNO = [
     *("#000004", "#210c4a", "#57106e", "#8a226a", "#bc3754", "#e45a31", "#f98e09", "#f9cb35"),
     "#fcffa4",
 ]
+_OPACITY = 0.6
+"""Of the hottest place. (The module that draws them needs libraries that a page does not.)"""
 
 
 def main(params: Params) -> None:
@@ -40,12 +42,19 @@ def main(params: Params) -> None:
     facts = read_facts(params)
     facts |= {"cautions": cautions(facts), "origin": origin()}
     template = Path(__file__).with_name("page.html")
-    page = fill(template, cell, sections=_SECTIONS, colors=_INFERNO, **facts)
+    page = fill(template, cell, sections=_SECTIONS, colors=_legend(), **facts)
     PAGE.write_text(page + "\n", encoding="utf-8", newline="\n")
     card = fill(Path(__file__).with_name("card.md"), markdown, **facts)
     CARD.parent.mkdir(exist_ok=True)
     CARD.write_text(card + "\n", encoding="utf-8", newline="\n")
     log(f"report: {PAGE}, and of the model {CARD}")
+
+
+def _legend() -> list[str]:
+    """The colours with the opacity that they have on a photo, see `stages.common.overlays`."""
+    last = len(_INFERNO) - 1
+    shares = [_OPACITY * place / last for place in range(len(_INFERNO))]
+    return [f"{color}{round(255 * one):02x}" for color, one in zip(_INFERNO, shares, strict=True)]
 
 
 if __name__ == "__main__":

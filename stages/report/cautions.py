@@ -9,12 +9,21 @@ from stages.report.words import some
 
 # From here on a finding is worth a line at the top of the page.
 _FEW_TEST_IMAGES = 10
-_RECALL = 0.5
-_GAP = 0.1
+_LOW_RECALL = 0.5
+_OVERFITTED = 0.1
+"""How much lower the score of the validation images is, 0 to 1."""
+_OVERFITTED_LOSS = 2
+"""How many times as large it is on the validation images, for numbers."""
 _CALIBRATION_ERROR = 0.05
-_RANDOMISED = 0.5
-_BORDER = 0.5
+_RANK_CORRELATION = 0.5
+"""Of the heat maps with those of random weights."""
+_FEW_PLACES = 4
+"""Of the shorter side of a heat map."""
+_HEAT_ON_BORDER = 0.5
+"""The share of it, in the mean over the maps of a class."""
+
 _NAMED = 5
+"""So many classes or labels are named; of the others it is said how many there are."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,18 @@ class Caution:
 
 
 def cautions(facts: dict[str, Any]) -> list[Caution]:
-    """All findings, the grave ones first."""
-    checks = (_leaks, _score, _missing, _data, _overfitting, _calibration, _explanations)
+    """All findings, the grave ones first.
+
+    Args:
+        facts: Those of `read_facts`.
+    """
+    checks = [
+        *(_leaks, _no_better_than_a_constant, _worse_than_expected),
+        *(_missing, _few_test_images, _low_recall, _data),
+        *(_overfitted, _last_epoch, _calibration),
+        *(_do_not_beat_controls, _like_random_weights, _zero_maps),
+        *(_coarse_maps, _heat_on_border),
+    ]
     found = [caution for check in checks for caution in check(facts)]
     return sorted(found, key=lambda caution: not caution.grave)
 
@@ -51,7 +70,7 @@ def _leaks(facts: dict) -> Iterator[Caution]:
         )
 
 
-def _score(facts: dict) -> Iterator[Caution]:
+def _no_better_than_a_constant(facts: dict) -> Iterator[Caution]:
     task, test = facts["task"], facts["test"]
     name, baseline = {
         "multilabel": ("exact_match", "baseline_exact_match"),
@@ -66,19 +85,21 @@ def _score(facts: dict) -> Iterator[Caution]:
             "test",
             grave=True,
         )
-    selected, metric = facts["selected"], facts["metric"]
-    if metric in test:
-        lower = TASKS[task].better(metric) == "min"
-        worse = (
-            test[metric] > selected["ci95_high"] if lower else test[metric] < selected["ci95_low"]
+
+
+def _worse_than_expected(facts: dict) -> Iterator[Caution]:
+    test, metric = facts["test"], facts["metric"]
+    if metric not in test:
+        return
+    low, high = facts["selected"]["ci95_low"], facts["selected"]["ci95_high"]
+    lower_is_better = TASKS[facts["task"]].better(metric) == "min"
+    if test[metric] > high if lower_is_better else test[metric] < low:
+        yield Caution(
+            f"On the test images the {metric.replace('_', ' ')} is worse than the comparison "
+            f"of candidates let expect: {test[metric]:.4g}, where {low:.4g} to {high:.4g} was "
+            "expected.",
+            "candidates",
         )
-        if worse:
-            yield Caution(
-                f"On the test images the {metric.replace('_', ' ')} is worse than the comparison "
-                f"of candidates let expect: {test[metric]:.4g}, where {selected['ci95_low']:.4g} "
-                f"to {selected['ci95_high']:.4g} was expected.",
-                "candidates",
-            )
 
 
 def _missing(facts: dict) -> Iterator[Caution]:
@@ -86,28 +107,36 @@ def _missing(facts: dict) -> Iterator[Caution]:
     if missing:
         named = _some([f"{gap['label']} in {gap['side']}" for gap in missing])
         yield Caution(f"No images of {named}.", "split", grave=True)
-    rows = facts["per_class"]["rows"]
+
+
+def _few_test_images(facts: dict) -> Iterator[Caution]:
     few = [
-        f"{row['label']} ({row['images']})" for row in rows if 0 < row["images"] < _FEW_TEST_IMAGES
+        f"{row['label']} ({row['images']})"
+        for row in facts["per_class"]["rows"]
+        if 0 < row["images"] < _FEW_TEST_IMAGES
     ]
     if few:
-        yield Caution(
-            f"Few test images, so little is known of: {_some(few)}.",
-            "test",
-        )
-    failing = [row for row in rows if row["images"] and row["recall"] < _RECALL]
-    if failing:
-        named = _some([f"{row['label']} ({row['recall']:.0%})" for row in failing])
-        yield Caution(
-            f"Less than half of the images are recognised of: {named}.", "test", grave=True
-        )
+        yield Caution(f"Few test images, so little is known of: {_some(few)}.", "test")
+
+
+def _low_recall(facts: dict) -> Iterator[Caution]:
+    low = [
+        f"{row['label']} ({row['recall']:.0%})"
+        for row in facts["per_class"]["rows"]
+        if row["images"] and row["recall"] < _LOW_RECALL
+    ]
+    if low:
+        text = f"Less than half of the images are recognised of: {_some(low)}."
+        yield Caution(text, "test", grave=True)
 
 
 def _data(facts: dict) -> Iterator[Caution]:
     ingest = facts["ingest"]
     if ingest["conflicts"]:
         yield Caution(
-            f"{_count(ingest['conflicts'], 'image')} repeat another one under a different label.",
+            f"{_count(ingest['conflicts'], 'image')} "
+            f"{'repeats' if ingest['conflicts'] == 1 else 'repeat'} another one under a different "
+            "label.",
             "data",
         )
     if ingest["rejected"]:
@@ -122,28 +151,33 @@ def _data(facts: dict) -> Iterator[Caution]:
         )
         yield Caution(f"The quality of images is doubtful: {named}.", "data")
     if facts["suspects"]["total"]:
-        images = _count(facts["suspects"]["total"], "label")
-        yield Caution(f"{images} of the training images are probably wrong.", "label_errors")
-
-
-def _overfitting(facts: dict) -> Iterator[Caution]:
-    kept, training = facts["kept_epoch"], facts["finetune"]
-    name = TASKS[facts["task"]].metrics[0]
-    on_train, on_validation = kept.get(name), kept.get(f"val_{name}")
-    if facts["task"] == "regression":
-        on_train, on_validation = kept["loss"], kept.get("val_loss")
-    if on_train is not None and on_validation is not None:
-        apart = (
-            on_validation > 2 * on_train
-            if facts["task"] == "regression"
-            else on_train - on_validation > _GAP
+        labels = facts["suspects"]["total"]
+        yield Caution(
+            f"{_count(labels, 'label')} of the training images {_are(labels)} probably wrong.",
+            "label_errors",
         )
-        if apart:
-            yield Caution(
-                "Overfitted: on the images that it was trained on the model scores "
-                f"{on_train:.3g}, on the validation images {on_validation:.3g}.",
-                "training",
-            )
+
+
+def _overfitted(facts: dict) -> Iterator[Caution]:
+    regression = facts["task"] == "regression"
+    name = "loss" if regression else TASKS[facts["task"]].metrics[0]
+    on_train, on_validation = (facts["kept_epoch"].get(f"{side}{name}") for side in ("", "val_"))
+    if on_train is None or on_validation is None:
+        return
+    if (
+        on_validation > _OVERFITTED_LOSS * on_train
+        if regression
+        else on_train - on_validation > _OVERFITTED
+    ):
+        yield Caution(
+            "Overfitted: on the images that it was trained on the model scores "
+            f"{on_train:.3g}, on the validation images {on_validation:.3g}.",
+            "training",
+        )
+
+
+def _last_epoch(facts: dict) -> Iterator[Caution]:
+    training = facts["finetune"]
     if training["best_epoch"] == sum(phase["epochs_planned"] for phase in training["phases"]):
         yield Caution("The last epoch was the best, so more epochs may help.", "training")
 
@@ -162,7 +196,7 @@ def _calibration(facts: dict) -> Iterator[Caution]:
         )
 
 
-def _explanations(facts: dict) -> Iterator[Caution]:
+def _do_not_beat_controls(facts: dict) -> Iterator[Caution]:
     if facts["doubted"]:
         yield Caution(
             f"Do not believe these heat maps, which do not beat the controls: "
@@ -170,21 +204,40 @@ def _explanations(facts: dict) -> Iterator[Caution]:
             "explanations",
             grave=facts["gradcam"]["method"] in facts["doubted"],
         )
-    similar = facts["gradcam"]["randomised_correlation"]
-    if similar >= _RANDOMISED:
+
+
+def _like_random_weights(facts: dict) -> Iterator[Caution]:
+    correlation = facts["gradcam"]["randomised_correlation"]
+    if correlation >= _RANK_CORRELATION:
         yield Caution(
             "The heat maps hardly depend on what the model has learned: those of random weights "
-            f"have a rank correlation of {similar:.2f} with them.",
+            f"have a rank correlation of {correlation:.2f} with them.",
             "explanations",
             grave=True,
         )
+
+
+def _zero_maps(facts: dict) -> Iterator[Caution]:
     zero = facts["gradcam"]["zero"].get(facts["gradcam"]["method"], 0)
     if zero:
-        yield Caution(f"{_count(zero, 'heat map')} are zero everywhere.", "explanations")
+        yield Caution(f"{_count(zero, 'heat map')} {_are(zero)} zero everywhere.", "explanations")
+
+
+def _coarse_maps(facts: dict) -> Iterator[Caution]:
+    height, width = facts["gradcam"]["map_size"]
+    if min(height, width) < _FEW_PLACES:
+        yield Caution(
+            f"A heat map has only {height} x {width} places, too few to point at anything; name a "
+            "layer before in gradcam.layer of the params.",
+            "explanations",
+        )
+
+
+def _heat_on_border(facts: dict) -> Iterator[Caution]:
     looking_away = [
         f"{row['class']} ({row['border']:.0%})"
         for row in facts["attention"]["rows"]
-        if row["border"] > _BORDER
+        if row["border"] > _HEAT_ON_BORDER
     ]
     if looking_away:
         yield Caution(
@@ -196,6 +249,10 @@ def _explanations(facts: dict) -> Iterator[Caution]:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _some(names: list[str]) -> str:

@@ -1,7 +1,10 @@
 "use strict";
 // The gallery. Everything from the data becomes text by textContent or value, never markup.
 const { facts, items: rows } = JSON.parse(document.getElementById("explained").textContent);
-const items = rows.map((row) => Object.fromEntries(facts.fields.map((name, at) => [name, row[at]])));
+const record = (names, values) => Object.fromEntries(names.map((name, at) => [name, values[at]]));
+// Behind the fields stands where the heat lies, of each method.
+const items = rows.map((row) => ({ ...record(facts.fields, row),
+  heat: record(facts.methods, row.at(-1).map((values) => record(facts.places, values))) }));
 const byId = (id) => document.getElementById(id);
 const filters = byId("filters"), list = byId("gallery"), dialog = byId("enlarged");
 const PAGE = 48;
@@ -15,8 +18,8 @@ const photo = (item) => `gradcam/photos/${encodeURIComponent(item.id)}.jpg`;
 const overlay = (item, method) =>
   `gradcam/overlays/${encodeURIComponent(method)}/${encodeURIComponent(item.id)}.jpg`;
 const third = (place, names) => names[Math.min(Math.floor(place * 3), 2)];
-const peak = (item) => item.zero ? "nowhere, the map is zero everywhere" :
-  `${third(item.peak_y, ["top", "middle", "bottom"])} ${third(item.peak_x, ["left", "centre", "right"])}`;
+const peak = (heat) => heat.zero ? "nowhere, the map is zero everywhere" :
+  `${third(heat.peak_y, ["top", "middle", "bottom"])} ${third(heat.peak_x, ["left", "centre", "right"])}`;
 const caption = (item) => named(item.predicted) +
   (item.label === item.predicted ? "" : `, is ${named(item.label)}`);
 const about = (item) => `Photo of ${named(item.label)}, predicted ${named(item.predicted)}`;
@@ -31,7 +34,7 @@ const ORDERS = {
   confidence: (a, b) => b.confidence - a.confidence,
   doubt: (a, b) => a.confidence - b.confidence,
   error: (a, b) => Math.abs(b.residual) - Math.abs(a.residual),
-  border: (a, b) => b.border - a.border,
+  border: (a, b) => b.heat[facts.methods[0]].border - a.heat[facts.methods[0]].border,
 };
 
 function passes(item, chosen) {
@@ -54,7 +57,7 @@ function tile(item, at) {
   const pictures = element("span", { className: "stack" },
     element("img", { loading: "lazy", src: photo(item), alt: about(item) }),
     element("img", { loading: "lazy", className: "heat", src: overlay(item, method),
-      alt: `Heat map by ${method}, brightest: ${peak(item)}` }));
+      alt: `Heat map by ${method}, brightest: ${peak(item.heat[method])}` }));
   const button = element("button", { type: "button", onclick: () => enlarge(at) }, pictures);
   const sure = numbers ? "" : ` (${(100 * item.confidence).toFixed(1)} %)`;
   const words = element("p", {}, caption(item) + sure, element("br"),
@@ -82,17 +85,17 @@ function enlarge(at) {
   current = at;
   const item = shown[at], method = byId("method");
   method.value = filters.elements.method.value;
+  const heat = item.heat[method.value];
   byId("enlarged-title").textContent = caption(item);
   Object.assign(byId("photo"), { src: photo(item), alt: about(item) });
   Object.assign(byId("heat"), { src: overlay(item, method.value),
-    alt: `Heat map by ${method.value}, brightest: ${peak(item)}` });
+    alt: `Heat map by ${method.value}, brightest: ${peak(heat)}` });
   const told = { file: item.source, label: named(item.label), predicted: named(item.predicted) };
   if (numbers) told["label less predicted"] = item.residual;
   else told.confidence = item.confidence;
-  // Where the heat lies was measured on the maps of the first method alone.
-  told[`brightest (${facts.methods[0]})`] = peak(item);
-  told["heat on the border"] = item.border;
-  told["entropy of the heat"] = item.entropy;
+  told.brightest = peak(heat);
+  told["heat on the border"] = heat.border;
+  told["entropy of the heat"] = heat.entropy;
   byId("about").replaceChildren(...Object.entries(told).flatMap(([name, value]) =>
     [element("dt", { textContent: name }), element("dd", { textContent: String(value) })]));
   byId("previous").disabled = at === 0;

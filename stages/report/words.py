@@ -44,6 +44,25 @@ def some(names: list[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def explains(task: str, target: str | list[str]) -> str:
+    """What the places that a heat map shows do, as the end of a sentence.
+
+    Args:
+        target: As in `gradcam` of the params.
+    """
+    if task == "regression":
+        return "raise the predicted number"
+    label = "label" if task == "multilabel" else "class"
+    if target == "predicted":
+        most = "most probable" if task == "multilabel" else "predicted"
+        return f"speak for the {most} {label}"
+    if target == "label":
+        most = "most probable of the true labels" if task == "multilabel" else "true class"
+        return f"speak for the {most}"
+    names = [target] if isinstance(target, str) else target
+    return f"speak for the {label} " + ", and against ".join(names)
+
+
 def figures(task: str, test: dict) -> list[dict[str, str]]:
     """The scores of the task, and the calibration error if there is one: `name`, `value` and
     `interval`, as text."""

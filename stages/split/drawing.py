@@ -6,12 +6,11 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from stages.common.charts import BLUE, GREY, ORANGE, save_chart
+from stages.common.charts import BLUE, GREY, ORANGE, save_chart, short_name
 
 # The green is of Okabe and Ito 2008, too.
 _COLORS = {"train": BLUE, "validation": ORANGE, "test": "#009e73"}
 _MOST_LABELS = 100
-_MOST_LETTERS = 28
 # Up to so many labels a row has room for text of full size.
 _FEW_LABELS = 30
 
@@ -75,9 +74,4 @@ def _draw_dots(
 def _name(label: str, of_sides: pd.DataFrame) -> str:
     """As much of a label as there is room for, and how many images it has."""
     images = of_sides.loc[of_sides["label"] == label, "images"].sum()
-    shown = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in label
-    )
-    if len(shown) > _MOST_LETTERS:
-        shown = shown[: _MOST_LETTERS - 1] + "…"
-    return f"{shown or '(none)'} ({images:,})"
+    return f"{short_name(label) or '(none)'} ({images:,})"

@@ -12,9 +12,9 @@ from sklearn.datasets import load_sample_images
 
 from stages.common import keras_files
 from stages.common.backbones import build
+from stages.common.class_activation import METHODS
 from stages.common.errors import InputError
 from stages.common.heatmaps import (
-    METHODS,
     HeatMaps,
     difference,
     last_convolution,
@@ -461,12 +461,18 @@ def test_the_last_map_before_the_pooling_is_the_default():
 
 
 def test_the_first_layer_that_is_offered_can_be_explained():
-    # EfficientNetB0 standardises its input in a layer that has weights, though none to train.
-    backbone = build("EfficientNetB0", "none", (32, 32, 3))
-    model = joined(backbone, Features(backbone="any"))
-    offered = map_layers(model)
-    heats = explain(model, offered[0], photos(size=32), [0, 0, 0])
-    assert heats.shape == (3, *model.get_layer(offered[0]).output.shape[1:3])
+    # As EfficientNet does, it standardises its input in a layer that has weights, none to train.
+    x = image = keras.Input((8, 8, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(x)
+    x = keras.layers.Normalization(name="standardised")(x)
+    x = keras.layers.ZeroPadding2D(name="padded")(x)
+    x = keras.layers.Conv2D(4, 3, name="stem")(x)
+    x = keras.layers.ReLU(name="activation")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(x))
+    assert model.get_layer("standardised").weights
+    assert map_layers(model) == ["stem", "activation"]
+    assert explain(model, "stem", photos(), [0, 0, 0]).shape == (3, 8, 8)
 
 
 def test_an_unknown_layer_is_one_line_with_the_nearest_name():

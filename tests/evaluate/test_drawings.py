@@ -76,3 +76,20 @@ def test_drawn_again_the_bytes_are_the_same(tmp_path):
     for name in ("a.svg", "b.svg"):
         draw_numbers(truth, truth**2, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_long_name_is_shortened_or_the_chart_has_no_room_for_it(tmp_path):
+    long = "a very long name " * 12
+    table = pd.DataFrame({"label": [long], "precision": [0.5], "recall": [1.0], "images": [3]})
+    draw_labels(table, tmp_path / "a.svg")
+    draw_confusion([long, "dog"], np.array([0, 1]), np.eye(2), tmp_path / "b.svg")
+    assert "a very long name a very lon… (3)" in texts(tmp_path / "a.svg")
+    assert texts(tmp_path / "b.svg").count("a very long name a very lon…") == 2
+
+
+def test_a_dot_in_the_corner_is_whole(tmp_path):
+    bins = pd.DataFrame({"confidence": [1.0], "accuracy": [1.0], "images": [99]})
+    draw_calibration(bins, tmp_path / "a.svg")
+    groups = ElementTree.parse(tmp_path / "a.svg").iter(f"{SVG}g")
+    scatter = next(one for one in groups if one.get("id", "").startswith("PathCollection"))
+    assert not any(one.get("clip-path") for one in scatter.iter())

@@ -1,4 +1,4 @@
-"""The stage: which images it shows, and the files that it leaves for each task."""
+"""The stage: the files that it leaves for each task, and what they say."""
 
 import json
 from pathlib import Path
@@ -8,77 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from stages.common import keras_files
+from stages.common import keras_files, paths
 from stages.common.encoding import decode, to_predictions
 from stages.common.errors import InputError
 from stages.common.params import load_params
 from stages.common.tables import read_table, write_json, write_table
 from stages.gradcam import __main__ as stage
-from stages.gradcam.__main__ import choose
 from tests.conftest import ROOT
-
-predictions = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=60
-)
-
-
-def table(pairs: list[tuple[str, str]]) -> pd.DataFrame:
-    ids = [f"{number:016x}" for number in range(len(pairs))]
-    labels, predicted = zip(*pairs, strict=True)
-    return pd.DataFrame({"id": ids, "label": labels, "predicted": predicted})
-
-
-def test_right_and_wrong_of_each_class_come_in_turn():
-    right_and_wrong = table(
-        [("a", "a")] * 5 + [("b", "b"), ("a", "b"), ("a", "c"), ("b", "a"), ("b", "b")]
-    )
-    shown = choose(right_and_wrong, 10)
-    assert shown.index.tolist() == [0, 5, 6, 8, 1, 7, 9, 2, 3, 4]
-
-
-def test_a_rare_error_of_a_rare_class_is_shown():
-    pairs = [("a", "a")] * 500 + [("b", "b")] * 300 + [("c", "c"), ("c", "a")]
-    shown = choose(table(pairs), 4)
-    assert shown[["label", "predicted"]].to_numpy().tolist() == [
-        ["a", "a"],
-        ["b", "b"],
-        ["c", "c"],
-        ["c", "a"],
-    ]
-
-
-@given(predictions, st.integers(1, 80))
-def test_as_many_as_there_are_and_none_twice(pairs, count):
-    shown = choose(table(pairs), count)
-    assert len(shown) == min(count, len(pairs))
-    assert shown["id"].is_unique
-
-
-@given(predictions, st.integers(1, 80))
-def test_no_kind_is_shown_twice_more_than_another_that_has_images_left(pairs, count):
-    everything = table(pairs)
-    shown = choose(everything, count)
-
-    def kinds(some: pd.DataFrame) -> dict:
-        right = (some["label"] == some["predicted"]).rename("right")
-        return some.groupby([some["label"], right]).size().to_dict()
-
-    available, taken = kinds(everything), kinds(shown)
-    most = max(taken.values())
-    for kind, number in available.items():
-        assert taken.get(kind, 0) >= min(number, most - 1)
-
-
-def test_of_numbers_the_largest_errors_are_shown_to_either_side():
-    ids, residuals = list("abcdef"), [0.1, -5, 2, 5, 0, -3]
-    numbers = pd.DataFrame({"id": ids, "label": "1", "predicted": "1", "residual": residuals})
-    assert choose(numbers, 4)["id"].tolist() == ["b", "d", "f", "c"]
-    assert len(choose(numbers, 10)) == 6
-
 
 COLORS = {"blue": (30, 40, 250), "green": (10, 230, 30), "red": (240, 10, 20)}
 ACTIVATIONS = {
@@ -143,13 +81,13 @@ def prepare(task: str, count: int = 10, **knobs: object) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["gradcam"] = {"compared": ["layercam"], "measured": 6, **knobs}
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    write_json({"task": task, "encoder": "label", "classes": CLASSES[task]}, stage.CLASSES)
+    write_json({"task": task, "encoder": "label", "classes": CLASSES[task]}, paths.CLASSES)
     manifest = {"id": ids, "source": ids, "label": "", "part": "part-0.npy", "row": range(count)}
-    write_table(pd.DataFrame(manifest), stage.MANIFEST)
+    write_table(pd.DataFrame(manifest), paths.MANIFEST)
     Path("data/images").mkdir(exist_ok=True)
     np.save("data/images/part-0.npy", images)
-    write_table(predicted(task, model, images, ids), stage.PREDICTIONS)
-    keras_files.save(model, stage.MODEL)
+    write_table(predicted(task, model, images, ids), paths.PREDICTIONS)
+    keras_files.save(model, paths.MODEL)
 
 
 def explain() -> dict[str, bytes]:
@@ -171,7 +109,7 @@ def test_every_task_leaves_all_files_and_twice_the_same(task):
     prepare(task)
     files = explain()
     ids = [f"{number:016x}" for number in range(10)]
-    tables = ["classes", "faithfulness", "methods", "randomised", "summary"]
+    tables = ["attention", "classes", "faithfulness", "methods", "randomised", "summary"]
     pictures = [f"photos/{one}.jpg" for one in ids]
     pictures += [
         f"overlays/{method}/{one}.jpg" for method in ("gradcam", "layercam") for one in ids
@@ -187,6 +125,11 @@ def test_every_task_leaves_all_files_and_twice_the_same(task):
     for file in (*summary["photo"], *summary["file"]):
         with Image.open(file) as picture:
             assert picture.size == (192, 128)
+    places = read_table(stage.FOLDER / "attention.csv")
+    assert places["method"].value_counts().to_dict() == {"gradcam": 10, "layercam": 10}
+    of_first = places[places["method"] == "gradcam"].reset_index(drop=True)
+    names = ["id", "border", "entropy", "peak_x", "peak_y", "zero"]
+    pd.testing.assert_frame_equal(of_first[names], summary[names])
     measured = read_table(stage.FOLDER / "faithfulness.csv")
     assert measured["method"].value_counts().to_dict() == dict.fromkeys(
         ["gradcam", "layercam", "random", "centre"], 6
@@ -250,11 +193,10 @@ def test_a_pair_of_classes_and_several_layers():
     ],
 )
 def test_a_wrong_name_is_one_line_and_costs_nothing(knobs, message):
-    prepare("multiclass")
-    stage.FOLDER.mkdir()
-    kept = stage.FOLDER / "summary.csv"
-    kept.write_text("as it was")
     prepare("multiclass", **knobs)
+    kept = stage.FOLDER / "summary.csv"
+    kept.parent.mkdir()
+    kept.write_text("as it was")
     with pytest.raises(InputError) as refusal:
         explain()
     assert str(refusal.value).startswith(message) and "\n" not in str(refusal.value)

@@ -54,6 +54,25 @@ def test_differences_are_taken_on_the_same_image():
     assert judgement(compare(far, {})) == VERDICTS
 
 
+def test_the_lead_is_over_the_control_that_comes_closest():
+    compared = compare(table(50), {}).set_index("method")
+    # Of "good" 0.3 less 0.2 in deletion and 0.9 less 0.8 in insertion, both against "centre".
+    for measure in ("deletion", "insertion"):
+        names = [f"{measure}_lead{end}" for end in ("_low", "", "_high")]
+        low, mean, high = compared.loc["good", names]
+        assert 0 < low < mean < high and mean == pytest.approx(0.1, abs=0.05)
+        assert compared.loc["middling", f"{measure}_lead"] < 0
+    assert compared.loc[["random", "centre"], "deletion_lead"].isna().all()
+
+
+def test_a_method_can_lead_although_the_intervals_of_the_means_overlap():
+    far = table(20)
+    far["insertion"] += far["id"].astype(int) * 10
+    good, centre = (compare(far, {}).set_index("method").loc[one] for one in ("good", "centre"))
+    assert good["insertion_low"] < centre["insertion_high"]
+    assert good["insertion_lead_low"] > 0
+
+
 def test_a_single_image_proves_nothing():
     compared = compare(table(1), {})
     assert not any(judgement(compared).values())

@@ -6,14 +6,9 @@ import pytest
 
 from stages.common.tasks import TASKS
 from stages.report.words import markdown
-from tests.report.test_report import render, write_reports
+from tests.report.made_up_reports import render, write_reports
 
 CARD = Path("models/README.md")
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -19,7 +19,10 @@ GOOD = {
     "finetune": {"best_epoch": 4, "phases": [{"epochs_planned": 9}]},
     "bins": [{"confidence": 0.9, "accuracy": 0.8, "images": 100}],
     "doubted": [],
-    "gradcam": {"method": "gradcam", "randomised_correlation": 0.1, "zero": {"gradcam": 0}},
+    "gradcam": {
+        **{"method": "gradcam", "randomised_correlation": 0.1, "zero": {"gradcam": 0}},
+        "map_size": [7, 4],
+    },
     "attention": {"rows": [{"class": "cat", "border": 0.3}]},
 }
 
@@ -75,7 +78,9 @@ FINDINGS = {
     "shown maps": ({"doubted": ["gradcam"]}, "explanations", True, "gradcam"),
     "compared maps": ({"doubted": ["layercam"]}, "explanations", False, "layercam"),
     "random": ({"gradcam__randomised_correlation": 0.5}, "explanations", True, "0.50"),
-    "zero": ({"gradcam__zero": {"gradcam": 2}}, "explanations", False, "2 heat maps"),
+    "zero": ({"gradcam__zero": {"gradcam": 2}}, "explanations", False, "2 heat maps are zero"),
+    "one zero": ({"gradcam__zero": {"gradcam": 1}}, "explanations", False, "1 heat map is zero"),
+    "coarse": ({"gradcam__map_size": [4, 2]}, "explanations", False, "only 4 x 2 places"),
     "border": (
         {"attention__rows": [{"class": "cat", "border": 0.6}]},
         *("explanations", False, "cat (60%)"),
@@ -109,3 +114,17 @@ def test_of_numbers_lower_errors_are_better():
     assert cautions(changed(**good)) == []
     bad = {**good, "test": {**numbers, "baseline_mae": 2.2, "rmse": 4.0}}
     assert [one.section for one in cautions(changed(**bad))] == ["test", "candidates"]
+
+
+@pytest.mark.parametrize(("val_loss", "sections"), [(0.39, []), (0.41, ["training"])])
+def test_of_numbers_twice_the_loss_is_overfitted(val_loss, sections):
+    numbers = {"mae": 2.0, "mae_ci95": [1.5, 2.5], "baseline_mae": 9.0, "rmse": 3.0}
+    facts = {"task": "regression", "test": numbers, "metric": "mae", "per_class": {"rows": []}}
+    kept = {"loss": 0.2, "val_loss": val_loss}
+    expected = {"ci95_low": 1.0, "ci95_high": 3.0}
+    found = cautions(changed(**facts, kept_epoch=kept, selected=expected))
+    assert [one.section for one in found] == sections
+
+
+def test_a_model_without_validation_images_is_not_called_overfitted():
+    assert cautions(changed(kept_epoch={"loss": 0.2, "accuracy": 1.0})) == []

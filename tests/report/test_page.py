@@ -1,5 +1,6 @@
 """The page in a real browser: filters, slider, keyboard, and nothing loaded from elsewhere."""
 
+import json
 import re
 import shutil
 import time
@@ -14,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from stages.common.tasks import TASKS
-from tests.report.test_report import EVIL, PAGE, render, write_reports
+from tests.report.made_up_reports import EVIL, PAGE, render, write_reports
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH")
@@ -24,11 +25,6 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def opened(browser: Browser, width: int = 1440, scheme: str = "light") -> tuple[Page, list[str]]:
@@ -74,6 +70,10 @@ def explain_many(count: int) -> None:
     table["predicted"] = ["cat" if number % 10 == 0 else "dog" for number in range(count)]
     table["confidence"] = [number / count for number in range(count)]
     table.to_csv("reports/gradcam/summary.csv", index=False)
+    places = pd.read_csv("reports/gradcam/attention.csv")[:2]
+    ids = table["id"].repeat(2).to_numpy()
+    places = pd.concat([places] * count, ignore_index=True).assign(id=ids)
+    places.to_csv("reports/gradcam/attention.csv", index=False)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -214,6 +214,22 @@ def test_the_enlarged_view_by_keyboard(browser):
     assert faults == []
 
 
+def test_where_the_heat_lies_is_told_of_the_method_that_is_shown(browser):
+    write_reports()
+    render_with_pictures()
+    page, faults = opened(browser)
+    heat = page.locator("#gallery img.heat").first
+    assert heat.get_attribute("alt") == "Heat map by gradcam, brightest: top left"
+    page.locator("#gallery button").first.click()
+    assert page.locator("#about dd").all_text_contents()[-3:] == ["top left", "0.125", "0.75"]
+    page.select_option("#method", "layercam")
+    assert page.locator("#about dd").all_text_contents()[-3:] == ["bottom right", "0.75", "0.625"]
+    page.keyboard.press("Escape")
+    heat = page.locator("#gallery img.heat").first
+    assert heat.get_attribute("alt") == "Heat map by layercam, brightest: bottom right"
+    assert faults == []
+
+
 def test_five_thousand_images_stay_small_and_open_quickly(browser):
     write_reports()
     explain_many(5000)
@@ -224,3 +240,46 @@ def test_five_thousand_images_stay_small_and_open_quickly(browser):
     assert page.locator("#gallery li").count() > 0
     assert time.perf_counter() - start < 10  # it takes well under 2 s; a busy machine may not
     assert page.locator("#count").text_content() == "5,000 of 5,000 images"
+
+
+def test_on_paper_nothing_is_cut_and_nothing_can_be_clicked(browser):
+    long = "an_unbroken_name_" * 20
+    write_reports(label=long, source=f"{long}.jpg")
+    render_with_pictures()
+    page, _ = opened(browser, width=700, scheme="dark")  # about the width of a sheet of A4
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    cut = """[...document.querySelectorAll("main *")].filter((one) =>
+        one.checkVisibility() && getComputedStyle(one).overflowX !== "visible" &&
+        (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1) &&
+        one.tagName !== "IMG" && one.tagName !== "svg").map((one) => one.outerHTML.slice(0, 80))"""
+    assert page.evaluate(cut) == ["<h2>Summary</h2>"]  # which is for readers of the screen alone
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("#filters, #pages, nav, summary").filter(visible=True).count()
+    # A sheet of photos is at most one page high.
+    page.evaluate("document.querySelector('.tall img').style.height = '9999px'")
+    assert page.locator(".tall img").first.bounding_box()["height"] < 1000
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_long_name_of_a_class_stays_within_the_filters(browser, width):
+    write_reports()
+    classes = {"task": "multiclass", "classes": ["a very long name " * 12, "dog"], "encoder": "any"}
+    Path("data/classes.json").write_text(json.dumps(classes))
+    render()
+    page, _ = opened(browser, width)
+    form = page.locator("#filters").bounding_box()
+    for control in page.locator("#filters select, #filters input, #filters button").all():
+        box = control.bounding_box()
+        assert box["x"] + box["width"] <= form["x"] + form["width"]
+
+
+def test_on_a_desk_the_measures_of_all_methods_are_seen_at_once(browser):
+    write_reports()
+    table = pd.read_csv("reports/gradcam/methods.csv")
+    table["beats_controls"] = table["beats_controls"].map({True: False})
+    table.to_csv("reports/gradcam/methods.csv", index=False)
+    render()
+    page, _ = opened(browser)
+    region = page.get_by_role("region", name="Measures of the methods")
+    assert region.evaluate("one => one.scrollWidth <= one.clientWidth")

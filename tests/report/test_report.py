@@ -3,264 +3,15 @@
 import base64
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from stages.common.params import load_params
+from stages.common import overlays
 from stages.common.tasks import TASKS
-from stages.report.__main__ import PAGE, main
-from tests.conftest import ROOT
-
-EVIL = "<script>alert(\"1\")</script> & 'x'"
-SVG = '<svg xmlns="http://www.w3.org/2000/svg"><text>chart</text></svg>'
-
-
-class Page(HTMLParser):
-    """What a browser makes of a page: its elements, and its text."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def addresses(self) -> list[str]:
-        loading = {"src", "href", "srcset", "poster", "action", "data", "background", "cite"}
-        return [
-            value
-            for _, attributes in self.elements
-            for name, value in attributes.items()
-            if name in loading or name.endswith(":href")
-        ]
-
-
-METRICS = {
-    "binary": {
-        **{"accuracy": 0.9, "balanced_accuracy": 0.8, "macro_f1": 0.7, "log_loss": 0.6},
-        **{"ece": 0.05, "accuracy_ci95": [0.85, 0.95], "majority_baseline": 0.5},
-    },
-    "multilabel": {
-        **{"macro_f1": 0.7, "micro_f1": 0.8, "exact_match": 0.6, "label_accuracy": 0.9},
-        **{"log_loss": 0.3, "ece": 0.05, "exact_match_ci95": [0.5, 0.7]},
-        "baseline_exact_match": 0.25,
-    },
-    "regression": {
-        **{"rmse": 4.5, "mae": 3.25, "r2": 0.75, "mae_ci95": [3.0, 3.5]},
-        **{"baseline_rmse": 12.5, "baseline_mae": 10.5},
-    },
-}
-METRICS["multiclass"] = METRICS["binary"]
-CLASSES = {task: [] if task == "regression" else ["cat", "dog"] for task in TASKS}
-CHARTS = {
-    "binary": ["confusion", "calibration"],
-    "multiclass": ["confusion", "calibration"],
-    "multilabel": ["labels", "calibration"],
-    "regression": ["numbers"],
-}
-
-
-def write_reports(label: str = "cat", source: str = "cat/1.jpg", task: str = "binary") -> None:
-    """Write what the other stages report, small: two test images, the first of them wrong."""
-    tables = {
-        "ingest/rejected": {"source": [source], "reason": ["unreadable"], "detail": [label]},
-        "split/summary": {
-            "split": ["train", "train", "test"],
-            "fold": [0, 1, -1],
-            "label": [label, label, "dog"],
-            "images": [1200, 34, 1],
-            "groups": [4, 3, 1],
-        },
-        "split/leaks": {
-            "group": ["g1"],
-            "id": ["c1"],
-            "source": [source],
-            "label": [label],
-            "given_split": ["test"],
-            "done": ["moved to train"],
-        },
-        "kfold/summary": {
-            "candidate": ["linear", "hidden"],
-            "mean": [0.5, 0.75],
-            "std": [0.1, 0.1],
-            "ci95_low": [0.4, 0.6],
-            "ci95_high": [0.6, 0.8],
-            "p_value": [0.0004, 1.0],
-            "parameters": [100, 12345],
-            "selected": [False, True],
-        },
-        "kfold/label_errors": {
-            "id": ["b1"],
-            "source": [source],
-            "label": [label],
-            "suggested": ["007"],
-            "quality": [0.125],
-        },
-        "finetune/layers": {
-            "type": ["Dense"],
-            "name": ["logits"],
-            "trainable_before": [False],
-            "trainable": [True],
-            "parameters": [12345],
-        },
-        "gradcam/summary": {
-            "id": ["a1", "a2"],
-            "source": ["dog/2.jpg", source],
-            "label": ["dog", label],
-            "predicted": ["dog", "dog"],
-            "confidence": [0.75, 0.875],
-            "layer": ["conv", "conv"],
-            "method": ["gradcam", "gradcam"],
-            "peak_x": [0.5, 0.1],
-            "peak_y": [0.5, 0.1],
-            "border": [0.25, 0.125],
-            "entropy": [0.5, 0.75],
-            "zero": [True, False],
-            "suspicion": [0.25, 1.5],
-            "photo": ["reports/gradcam/photos/a1.jpg", "reports/gradcam/photos/a2.jpg"],
-            "file": [f"reports/gradcam/overlays/gradcam/a{n}.jpg" for n in (1, 2)],
-        },
-        "gradcam/methods": {
-            "method": ["gradcam", "layercam", "random", "centre"],
-            "is_control": [False, False, True, True],
-            "images": [2] * 4,
-            "zero": [1, 0, 0, 0],
-            **{
-                f"{measure}{end}": [0.5, 0.625, 0.75, 0.875]
-                for measure in ("deletion", "insertion", "road", "sensitivity")
-                for end in ("", "_low", "_high")
-            },
-            "beats_controls": [True, False, None, None],
-        },
-        "gradcam/randomised": {
-            "layer": ["logits"],
-            "correlation": [0.0625],
-            "low": [0.03125],
-            "high": [0.09375],
-        },
-        "gradcam/classes": {
-            "class": ["dog" if task != "regression" else "all"],
-            "images": [2],
-            "border": [0.1875],
-            "entropy": [0.625],
-            "peak_x": [0.3],
-            "peak_y": [0.3],
-        },
-        "finetune/history": {
-            "epoch": [1, 2],
-            "phase": ["head", "all"],
-            "loss": [2.0, 1.0],
-            "val_loss": [2.0, 1.5],
-            "kept": [False, True],
-        },
-        "evaluate/calibration": {"confidence": [0.8], "accuracy": [0.5], "images": [2]},
-        "ingest/groups": {
-            **{"group": ["g3"], "id": ["d3"], "source": [source], "label": [label]},
-            "exact": ["e2"],
-        },
-        "ingest/conflicts": {
-            **{"group": ["g2"], "id": ["d1"], "source": [source], "label": [label]},
-            **{"exact": ["e1"], "done": ["rejected"]},
-        },
-        "ingest/quality": {
-            **{"id": ["d2"], "source": [source], "label": [label]},
-            **{"issue": ["dark"], "value": [0.0625]},
-        },
-    }
-    if task == "regression":
-        numbers = {"label": ["5.5", "7"], "predicted": ["5.25", "17"], "residual": [0.25, -10.0]}
-        tables["gradcam/summary"] |= numbers
-        del tables["gradcam/summary"]["confidence"]
-    else:
-        tables["evaluate/classes"] = {
-            "label": [label, "dog"],
-            "precision": [0.5, 1.0],
-            "recall": [1.0, 0.5],
-            "f1": [0.66, 0.66],
-            "images": [1, 2],
-        }
-    told = ("id", "source", "label", "predicted", "confidence", "residual")
-    shown = tables["gradcam/summary"]
-    tables["predictions"] = {name: shown[name] for name in told if name in shown}
-    counts = ["exact_copies", "found", "groups_of_repeats", "images_in_groups", "rejected", "used"]
-    phase = {"phase": "head", "epochs_planned": 5, "epochs_done": 5, "iterations_per_epoch": 3}
-    phase |= {"iterations_planned": 15, "iterations_done": 15}
-    rest = {"phase": "all", "epochs_planned": 9, "epochs_done": 7, "iterations_per_epoch": 3}
-    rest |= {"iterations_planned": 27, "iterations_done": 21}
-    facts = {
-        "data/classes": {"task": task, "classes": CLASSES[task], "encoder": "any"},
-        "reports/ingest/summary": dict.fromkeys(counts, 2)
-        | {"images_per_class": {label: 1234, "dog": 1}, "conflicts": 1, "quality": {"dark": 1}},
-        "reports/split/summary": {
-            "assignment": "stratified",
-            "given": 1250,
-            "images": {"train": 890, "validation": 445, "test": 149},
-            "given_kept": 1249,
-            "leaks": "train",
-            "leaking_groups": 1,
-            "leaking_images": 1,
-            "missing": [{"label": label, "side": "validation"}],
-            "largest_deviation": {
-                "label": label,
-                "side": "test",
-                "wanted": 0.1,
-                "reached": 0.125,
-                "images": 1234,
-            },
-        },
-        "reports/finetune/summary": {
-            "candidate": "hidden",
-            "strategy": "partial",
-            "cut": "block5_conv1",
-            "why": "the images are few and unlike",
-            "phases": [phase, rest],
-            "train_images": 10,
-            "best_epoch": 4,
-            "parameters": 1234567,
-            "trainable_parameters": 12345,
-        },
-        "reports/metrics": {"test": {"n": 148, **METRICS[task]}},
-        "reports/gradcam/summary": {
-            "method": "gradcam",
-            "layer": "conv",
-            "images": 2,
-            "zero": {"gradcam": 1, "layercam": 0},
-            "beats_controls": {"gradcam": True, "layercam": False},
-            "randomised_correlation": 0.0625,
-            "suspicious": 1,
-        },
-        "models/choice": {"candidate": "hidden", "why": f"it knows {label}"},
-    }
-    charts = ["split/balance", "kfold/candidates", "finetune/curves"]
-    charts += [f"evaluate/{one}" for one in CHARTS[task]]
-    files = {
-        f"reports/{name}.csv": pd.DataFrame(tables[name]).to_csv(index=False) for name in tables
-    }
-    files |= {f"{name}.json": json.dumps(facts[name]) for name in facts}
-    files |= {f"reports/{name}.svg": SVG for name in charts}
-    files |= {"models/model.keras": "a model", "requirements.lock": "keras==3.1 \\\n"}
-    files["params.yaml"] = (ROOT / "params.yaml").read_text()
-    for name, content in files.items():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(content)
-
-
-def render() -> Page:
-    main(load_params("params.yaml"))
-    return Page(PAGE.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+from tests.report.made_up_reports import CHARTS, EVIL, PAGE, SVG, render, write_reports
 
 
 def test_labels_and_sources_stand_on_the_page_as_text():
@@ -294,6 +45,7 @@ def test_every_address_is_on_the_page_or_beside_it():
         "gradcam/classes.jpg",
         "gradcam/overlays/gradcam/a1.jpg",
         "gradcam/overlays/gradcam/a2.jpg",
+        "gradcam/overlays/gradcam/a2.jpg",
         "gradcam/photos/a1.jpg",
         "gradcam/photos/a2.jpg",
         "gradcam/photos/a2.jpg",
@@ -325,16 +77,16 @@ def test_the_page_says_what_the_reports_say():
         "weights of epoch 4 kept. 12,345 of 1,234,567 parameters were trained",
         "Strategy auto became partial, since the images are few and unlike.",
         "Heat maps of layer conv",
-        "1 heat map are zero everywhere",
+        "1 heat map is zero everywhere",
         "Do not believe these heat maps, which do not beat the controls: layercam.",
-        "1 image repeat another one under a different label",
+        "1 image repeats another one under a different label",
     ):
         assert expected in text
 
 
 def test_the_split_is_counted_over_the_folds():
     write_reports()
-    main(load_params("params.yaml"))
+    render()
     row = r'<tr><td class="text">(?:cat|dog)</td>(?:<td>\d[\d,]*</td>){3}</tr>'
     cells = re.findall(row, PAGE.read_text())
     assert [re.findall(r">([\w,]+)<", row) for row in cells] == [
@@ -385,17 +137,22 @@ def test_of_very_many_missing_classes_some_are_named():
     assert "class 20" not in text
 
 
+def overlays_in_gallery() -> list[str]:
+    """The ids of the images whose heat maps stand there without script, in this order."""
+    gallery = re.search(r'<ul class="gallery".*?</ul>', PAGE.read_text(), re.DOTALL)[0]
+    return re.findall(r"overlays/gradcam/(\w+)", gallery)
+
+
 def test_the_most_suspicious_come_first_and_wrong_ones_are_marked():
     write_reports(label="zebra")  # behind "dog" in any other order
     page = render()
-    pictures = [one for one in page.addresses() if one.startswith("gradcam/overlays/")]
-    assert pictures == ["gradcam/overlays/gradcam/a2.jpg", "gradcam/overlays/gradcam/a1.jpg"]
+    assert overlays_in_gallery() == ["a2", "a1"]
     assert "dog, is zebra" in page.text
 
 
 def test_the_chosen_candidate_is_the_one_that_is_marked():
     write_reports()
-    main(load_params("params.yaml"))
+    render()
     rows = re.findall(r'<tr class="chosen"><td class="text">(\w+)</td>', PAGE.read_text())
     assert rows == ["hidden"]
 
@@ -497,8 +254,8 @@ def test_every_task_has_its_verdict_figures_and_pictures(task):
 def test_of_numbers_the_largest_errors_come_first():
     write_reports(task="regression")
     page = render()
-    pictures = [one for one in page.addresses() if one.startswith("gradcam/overlays/")]
-    assert pictures == ["gradcam/overlays/gradcam/a2.jpg", "gradcam/overlays/gradcam/a1.jpg"]
+    errors = re.search(r'<table class="errors">.*?</table>', PAGE.read_text(), re.DOTALL)[0]
+    assert re.findall(r"overlays/gradcam/(\w+)", errors) == overlays_in_gallery() == ["a2", "a1"]
     assert "17, is 7" in page.text
     assert 'class="wrong"' not in PAGE.read_text()
 
@@ -530,3 +287,44 @@ def test_no_rejected_files_and_no_repeats_leave_no_empty_tables():
     page = render()
     assert "Rejected files" not in page.text
     assert "ingest/duplicates.jpg" not in page.addresses()
+
+
+def test_the_legend_shows_the_colours_as_strong_as_they_lie_on_a_photo():
+    """A place without heat keeps the photo's colour, so the legend must not begin with black."""
+    write_reports()
+    render()
+    page = PAGE.read_text()
+    colors = re.search(r"linear-gradient\(90deg, (.*)\)", page)[1].split(", ")
+    strengths = [int(color[7:], 16) / 255 for color in colors]
+    assert strengths[0] == 0 and strengths[-1] == pytest.approx(overlays._OPACITY, abs=0.01)
+    places = np.linspace(0, 255, len(colors)).round().astype(int)
+    told = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in colors]
+    np.testing.assert_allclose(told, overlays._COLORS[places], atol=4)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "words"),
+    [
+        ("multiclass", "predicted", "speak for the predicted class"),
+        ("multiclass", "label", "speak for the true class"),
+        ("multiclass", "dog", "speak for the class dog"),
+        ("binary", ["<i>", "dog"], "speak for the class <i>, and against dog"),
+        ("multilabel", "predicted", "speak for the most probable label"),
+        ("multilabel", "label", "speak for the most probable of the true labels"),
+        ("regression", "predicted", "raise the predicted number"),
+    ],
+)
+def test_the_page_says_what_the_maps_explain(task, target, words):
+    write_reports(task=task)
+    path = Path("reports/gradcam/summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"target": target}))
+    assert f"the places that {words}." in render().text
+
+
+def test_a_name_cannot_turn_the_letters_behind_it_around():
+    write_reports(label="cat\N{RIGHT-TO-LEFT OVERRIDE}", source="\N{RIGHT-TO-LEFT ISOLATE}x.jpg")
+    render()
+    for path in (PAGE, Path("models/README.md")):
+        text = path.read_text(encoding="utf-8")
+        assert "cat\N{REPLACEMENT CHARACTER}" in text
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", text)
