@@ -54,7 +54,7 @@ def dask_workers(address: str) -> Iterator[joblib.Parallel]:
     except (OSError, ValueError, TimeoutError) as error:
         raise _unreachable(f"dask:{address}", "a Dask scheduler", error) from error
     # What it leaves behind when it is closed early is told with stack traces.
-    for library in ("asyncio", "distributed", "tornado"):
+    for library in ("asyncio", "distributed", "distributed.client", "tornado.application"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     with client, joblib.parallel_config("dask", client=client):
         _refuse_unfit(f"dask:{address}", client)
