@@ -24,10 +24,15 @@ class Cluster:
     def __init__(self, engine: str):
         self.engine = engine
         self.workers: list[subprocess.Popen] = []
+        self.scheduler: subprocess.Popen | None = None
 
     def kill(self, worker: int) -> None:
         """`kill -9` of a worker and of all processes that it started."""
         _kill_session(self.workers[worker].pid)
+
+    def kill_scheduler(self) -> None:
+        """The same of the scheduler of Dask."""
+        _kill_session(self.scheduler.pid)
 
 
 @contextmanager
@@ -48,7 +53,8 @@ def dask_cluster(
     common = ["--host", "127.0.0.1", "--no-dashboard"]
     with ExitStack() as stack:
         scheduler = ["-m", "distributed.cli.dask_scheduler", *common, "--port", str(port)]
-        stack.enter_context(started([sys.executable, *scheduler], folder / "scheduler"))
+        process = started([sys.executable, *scheduler], folder / "scheduler")
+        cluster.scheduler = stack.enter_context(process)
         with _client(address) as client:
             for number, variables in enumerate(workers):
                 worker = ["-m", "distributed.cli.dask_worker", address, *common]

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.clusters import (
+    PATIENCE,
     Cluster,
     calls_done,
     dask_cluster,
@@ -166,6 +168,19 @@ def refusal(project: Project, engine: str, **variables: str) -> str:
     return said[0]
 
 
+@contextmanager
+def changed_code(project: Project, old: str, new: str) -> Iterator[None]:
+    """Other code of the function that varies images."""
+    file = project.path("stages/common/augment_shard.py")
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    try:
+        yield
+    finally:
+        file.write_text(text)
+
+
 def broken_package(folder: Path, name: str) -> Path:
     """A folder for PYTHONPATH where a package cannot be imported."""
     path = folder / f"without {name}"
@@ -214,6 +229,25 @@ def test_a_machine_without_the_package_is_one_line(
     without = str(broken_package(tmp_path, package))
     said = refusal(small, f"{kind}127.0.0.1:1", PYTHONPATH=without)
     assert f"No module named '{package}'; install requirements-cluster.lock" in said
+
+
+def test_a_scheduler_that_dies_is_one_line_and_what_was_finished_is_kept(
+    small: Project, tmp_path: Path
+):
+    shutil.rmtree(small.path(".cache"), ignore_errors=True)
+    slow = changed_code(small, "    return {", "    import time\n\n    time.sleep(1)\n    return {")
+    with dask_cluster(tmp_path / "dask", [{}, {}]) as cluster, slow:
+        variables = {**small.environment(), "DARKROOM_ENGINE": cluster.engine}
+        command = [sys.executable, "-c", VARY]
+        with started(command, tmp_path / "run", cwd=small.folder, **variables) as process:
+            finished = small.path(".cache/augment_shard")
+            wait_until(lambda: len(list(finished.glob("[0-9a-f]*"))) > 1)
+            cluster.kill_scheduler()
+            assert process.wait(PATIENCE) == 1
+        said = (tmp_path / "run/log").read_text()
+        assert f"error: {cluster.engine}: expected a Dask scheduler" in said
+        assert "Traceback" not in said
+        assert 1 < len(list(finished.glob("[0-9a-f]*"))) < 8
 
 
 def test_a_cluster_without_workers_is_one_line(small: Project, tmp_path: Path):

@@ -43,7 +43,7 @@ def dask_workers(address: str) -> Iterator[joblib.Parallel]:
 
     Raises:
         InputError: There is no scheduler, or it has no worker that fits.
-        WorkerLost: One died more often than Dask itself tries again.
+        WorkerLost: One died more often than Dask itself tries again, or the scheduler did.
     """
     try:
         import distributed
@@ -60,7 +60,12 @@ def dask_workers(address: str) -> Iterator[joblib.Parallel]:
         _refuse_unfit(f"dask:{address}", client)
         try:
             yield joblib.Parallel(return_as="generator_unordered")
-        except (BrokenProcessPool, distributed.KilledWorker) as error:
+        except (
+            BrokenProcessPool,
+            distributed.KilledWorker,
+            distributed.CancelledError,
+            distributed.comm.CommClosedError,
+        ) as error:
             raise WorkerLost(one_line(error, 100)) from error
 
 
