@@ -25,7 +25,7 @@ lint: .venv/test ## Check the code's form.
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 
-bench: setup .venv/sample ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, memory.
+bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, memory.
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/kfold.py
 	$(BIN)/python bench/warp.py
@@ -34,6 +34,7 @@ bench: setup .venv/sample ## Measure: stages, k-fold, warp, features, ingest, re
 	$(BIN)/python bench/duplicates.py
 	$(BIN)/python bench/increment.py
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/clusters.py
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
