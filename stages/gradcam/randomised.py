@@ -41,7 +41,7 @@ def correlations(model: keras.Model, maps: Callable[[], np.ndarray]) -> pd.DataF
             for layer in layers:
                 randomise(model.get_layer(layer))
             found = [rank_correlation(*pair) for pair in zip(trained, maps(), strict=True)]
-            low, high = interval(np.array(found))
+            low, high = np.clip(interval(np.array(found)), -1, 1)  # of few images it is wide
             row = {"layer": layers[-1], "correlation": np.mean(found), "low": low, "high": high}
             rows.append(row)
     finally:

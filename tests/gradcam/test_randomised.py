@@ -106,3 +106,9 @@ def test_maps_without_an_order_correlate_with_nothing_but_themselves():
     assert rank_correlation(zero, np.ones((3, 3))) == 0
     assert rank_correlation(some, np.full((3, 3), np.nan)) == 0
     assert rank_correlation(zero, zero.copy()) == 1
+
+
+def test_of_two_images_the_interval_has_no_impossible_correlations():
+    random = np.random.default_rng(0)
+    table = correlations(small_model(), lambda: random.random((2, 4, 4)))
+    assert (table["low"] >= -1).all() and (table["high"] <= 1).all()
