@@ -261,6 +261,15 @@ def test_dvc_shows_metrics_plots_and_experiments(finished: Project):
         assert finished.run(*command.split()).returncode == 0
     plots = finished.run("dvc", "plots", "show", "--json").stdout
     assert "Loss by epoch" in plots and "Confusion" in plots
+    shown = {name: one[0].get("content") for name, one in json.loads(plots)["data"].items()}
+    for name, values in [("Mean score by candidate", "mean"), ("reports/kfold/summary.csv", "std")]:
+        axes = shown[name]["encoding"]
+        found = {axis: (axes[axis]["field"], axes[axis]["type"]) for axis in "xy"}
+        assert found == {"x": (values, "quantitative"), "y": ("candidate", "nominal")}
+    # Without columns that are named, DVC draws the last one by the number of the line.
+    assert shown["reports/finetune/history.csv"]["encoding"]["x"]["field"] == "epoch"
+    assert shown["reports/kfold/folds.csv"]["encoding"]["x"]["field"] == "fold"
+    assert shown["reports/predictions.csv"]["spec"]["encoding"]["x"]["field"] == "predicted"
     done = finished.run("dvc", "exp", "run", "-n", "longer", "-S", "training.epochs=9")
     assert done.returncode == 0, done.stderr
     shown = finished.run("dvc", "exp", "show", "--csv").stdout
