@@ -156,8 +156,13 @@ class Quality(Section):
 
 
 class Ingest(Section):
-    """How what lies in `data/raw` becomes labelled arrays."""
+    """How raw photos become labelled arrays."""
 
+    source: Annotated[
+        str, Field(min_length=1), AfterValidator(lambda source: source.rstrip("/") or source)
+    ] = "data/raw"
+    """The folder of the raw photos, or the URL of one that fsspec can list: s3://bucket/photos.
+    `dvc.yaml` names it as a dependency, so the file has to say it."""
     layout: Literal["auto", "folders", "table", "pixels", "names"] = "auto"
     """What says the labels: folders, a table of paths, a table of pixels, or the files' names."""
     class_folder: Literal["auto", "first", "last"] = "auto"

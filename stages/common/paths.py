@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-RAW = Path("data/raw")
 IMAGES = Path("data/images")
 INDEX = IMAGES / "index.csv"
 MANIFEST = Path("data/manifest.csv")

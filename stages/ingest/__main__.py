@@ -8,7 +8,7 @@ import pandas as pd
 from stages.common.errors import InputError
 from stages.common.files import publish
 from stages.common.params import Ingest, Params
-from stages.common.paths import IMAGES, INDEX, MANIFEST, RAW
+from stages.common.paths import IMAGES, INDEX, MANIFEST
 from stages.common.stage import run
 from stages.common.tables import write_table
 from stages.ingest.arrays import Developed, develop_all, identify
@@ -28,16 +28,16 @@ _COLUMNS = [
 
 
 def main(params: Params) -> None:
-    """Develop all photos below `data/raw`."""
+    """Develop all photos below `ingest.source`."""
     ingest = params.ingest
-    files, rejected = find_sources(RAW, ingest.limits) if RAW.is_dir() else ([], [])
+    files, rejected = find_sources(ingest.source, ingest.limits)
     labelled = label_photos(files, ingest, params.encode)
     rejected += labelled.rejected
     if not labelled.photos:
         raise InputError(
-            f"{RAW}: expected a folder per class with photos, archives of such folders, or a table "
-            f"of paths and labels or of pixels; found {_found(rejected)}; copy photos to "
-            f"{RAW}/<class>/"
+            f"{ingest.source}: expected a folder per class with photos, archives of such folders, "
+            f"or a table of paths and labels or of pixels; found {_found(rejected)}; copy photos "
+            f"to {ingest.source}/<class>/"
         )
     log_labels(labelled)
     identified, unreadable = identify(labelled.photos)
@@ -49,7 +49,7 @@ def main(params: Params) -> None:
     settled = settle_conflicts(table["label"], table["exact"], ingest.conflicts)
     rejected += _conflicting(table, settled)
     _refuse_too_many(rejected, int((~settled.rejected).sum()), ingest)
-    _refuse_lost_classes(labelled, table, rejected)
+    _refuse_lost_classes(labelled, table, rejected, ingest)
     _write(developed, table, repeats, settled, rejected, ingest)
 
 
@@ -115,8 +115,9 @@ def _too_many(lost: list[Rejected], used: int, ingest: Ingest) -> InputError:
     reasons = pd.Series([one.reason for one in lost], dtype=str).value_counts().sort_index()
     counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
     return InputError(
-        f"{RAW}: expected at most {ingest.max_rejected:.0%} unusable files (ingest.max_rejected), "
-        f"found {_found(lost)}, beside {used} usable ones ({counts}); remove or repair them"
+        f"{ingest.source}: expected at most {ingest.max_rejected:.0%} unusable files "
+        f"(ingest.max_rejected), found {_found(lost)}, beside {used} usable ones ({counts}); "
+        "remove or repair them"
     )
 
 
@@ -127,13 +128,15 @@ def _is_lost(one: Rejected) -> bool:
     )
 
 
-def _refuse_lost_classes(labelled: Labelled, table: pd.DataFrame, rejected: list[Rejected]) -> None:
+def _refuse_lost_classes(
+    labelled: Labelled, table: pd.DataFrame, rejected: list[Rejected], ingest: Ingest
+) -> None:
     """Refuse that no photo of a folder can be used: a table may hold rare labels, a folder not."""
     lost = labelled.folder_classes - set(table["label"])
     if lost:
         raise InputError(
-            f"{RAW}: expected usable photos of every class, found none of {sorted(lost)}; of all "
-            f"files {_found(rejected)}; repair them or remove the folder"
+            f"{ingest.source}: expected usable photos of every class, found none of "
+            f"{sorted(lost)}; of all files {_found(rejected)}; repair them or remove the folder"
         )
 
 

@@ -9,12 +9,19 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from stages.common.params import Limits
-from stages.ingest.places import PACKED_STEP, InTar, InZip, ReadAt, inflated_whole, read_file_at
+from stages.ingest.places import (
+    PACKED_STEP,
+    InTar,
+    InZip,
+    ReadAt,
+    inflated_whole,
+    raw_stream,
+    read_fully,
+)
+from stages.ingest.stores import open_file
 
 BOMB_BYTES = 1_000_000
 """What unpacks to less is no bomb, whatever its ratio."""
@@ -81,7 +88,7 @@ def is_bomb(limits: Limits, unpacked: int, packed: int) -> bool:
     return unpacked > max(BOMB_BYTES, limits.ratio * packed)
 
 
-def list_zip(file: Path, limits: Limits) -> Iterator[Member]:
+def list_zip(file: str, limits: Limits) -> Iterator[Member]:
     """The files of a zip, in its order.
 
     Raises:
@@ -105,8 +112,8 @@ class _BoundedReader(io.BufferedReader):
     The list says itself how long it is, and may lie; but each entry begins with a signature.
     """
 
-    def __init__(self, file: Path, limits: Limits):
-        super().__init__(io.FileIO(file))
+    def __init__(self, file: str, limits: Limits):
+        super().__init__(raw_stream(file))
         self._limits = limits
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -143,18 +150,17 @@ def _fault_in_zip(info: zipfile.ZipInfo, limits: Limits) -> Fault | None:
     return None
 
 
-def list_tar(file: Path, limits: Limits) -> Iterator[Member]:
+def list_tar(file: str, limits: Limits) -> Iterator[Member]:
     """The files of a .tar or .tar.gz, in its order; which of both it is, its first bytes say.
 
     Raises:
         OverLimit: It has too many members, or unpacks to too much.
         Exception: It is broken or cut off: ValueError, OSError, tarfile.HeaderError.
     """
-    with file.open("rb") as stream:
-        gzipped = stream.read(2) == b"\x1f\x8b"
-        plain = partial(read_file_at, stream.fileno())
-        tar = _Tar(inflated_whole(file).read_at if gzipped else plain, gzipped)
-        packed = file.stat().st_size
+    with contextlib.closing(open_file(file)) as opened:
+        gzipped = read_fully(opened.read_at, 0, 2) == b"\x1f\x8b"
+        tar = _Tar(inflated_whole(file).read_at if gzipped else opened.read_at, gzipped)
+        packed = opened.size
         members = 0
         for member in tar.members():
             members += member is not None
@@ -194,7 +200,7 @@ class _Tar:
         self._check_end()
 
     def _read(self, size: int) -> bytes:
-        return _read_fully(self._read_at, self.offset, size)
+        return read_fully(self._read_at, self.offset, size)
 
     def _skip(self, size: int) -> None:
         if size < 0:
@@ -236,7 +242,7 @@ class _Tar:
 
     def _skip_sparse_headers(self) -> None:
         start = self.offset
-        block, more = _read_fully(self._read_at, start - _BLOCK, _BLOCK), 482
+        block, more = read_fully(self._read_at, start - _BLOCK, _BLOCK), 482
         while block[more : more + 1] not in (b"", b"\0"):
             block, more = self._read(_BLOCK), 504
             self.offset += _BLOCK
@@ -277,11 +283,3 @@ def _pax_records(content: bytes) -> dict[str, str]:
 
 def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
-
-
-def _read_fully(read_at: ReadAt, position: int, size: int) -> bytes:
-    pieces = []
-    while size > 0 and (piece := read_at(position, size)):
-        pieces.append(piece)
-        position, size = position + len(piece), size - len(piece)
-    return b"".join(pieces)

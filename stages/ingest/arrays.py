@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common.errors import one_line
+from stages.common.errors import InputError, one_line
 from stages.common.params import Ingest
 from stages.common.photos import Unusable
 from stages.common.shard_map import Task, map_shards
@@ -64,6 +64,8 @@ def identify(photos: Iterable[Photo]) -> tuple[Identified, list[Rejected]]:
         for photo in tqdm(ordered, desc="ingest: reading", unit="file", mininterval=1):
             try:
                 content = photo.source.read()
+            except InputError:  # of a store, which says nothing about the photo
+                raise
             except Unusable as error:
                 rejected.append(Rejected(photo.source.name, error.reason, error.detail))
             except Exception as error:  # members of archives fail in many ways: password, CRC, ...
@@ -88,7 +90,7 @@ def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, li
     }
     cuts = cut_shards(found.ids, ingest.shard_images)
     sources = [photo.source for photo in found.photos]
-    tasks = [Task((sources[cut],), tuple(found.ids[cut])) for cut in cuts]
+    tasks = [Task((sources[cut], found.originals[cut]), tuple(found.ids[cut])) for cut in cuts]
     shards, rejected = [], []
     for cut, folder in zip(cuts, map_shards(develop_shard, tasks, settings, "ingest"), strict=True):
         why = dict(zip(range(len(found.ids))[cut], np.load(folder / "rejected.npy"), strict=True))

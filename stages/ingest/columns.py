@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from stages.common.errors import InputError
 from stages.common.params import Table
-from stages.common.paths import RAW
 from stages.ingest.sides import to_side
 from stages.ingest.tables import TextTable, plain_name
 
@@ -132,7 +131,7 @@ def refuse_unclear(name: str, header: Sequence[str], names: Table) -> InputError
     asked = {key: value for key, value in names.model_dump().items() if value is not None}
     called = f" ({', '.join(f'{key} = {value!r}' for key, value in asked.items())})" * bool(asked)
     return InputError(
-        f"{RAW}/{name}: expected one column of paths and one of labels{called}, found "
+        f"{name}: expected one column of paths and one of labels{called}, found "
         f"{list(header[:_LISTED_COLUMNS])}; set ingest.table.path and ingest.table.label to the "
         "right ones, or ingest.layout: folders to label by folders"
     )

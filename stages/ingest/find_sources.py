@@ -1,11 +1,11 @@
-"""Finding the files of `data/raw`: in folders, and in zip and tar files of such folders.
+"""Finding the raw files: in folders, on disk or in a store, and in zip and tar files of these.
 
 Data from strangers is data: nothing that an archive holds is written to disk, followed or run, and
 what cannot be used is listed and stops nothing else. The reasons that this module gives:
 
 | reason | of what |
 |---|---|
-| `unsafe_name` | a name not in UTF-8, with a NUL, too long, or pointing outside its archive |
+| `unsafe_name` | a name not in UTF-8, with a NUL, too long, or no path in its archive or store |
 | `link` | a link in an archive; on disk, a link to a folder or to nothing |
 | `special_file` | a device, pipe or socket |
 | `too_large` | a file above ingest.limits.file_megabytes, or a member that is a bomb by its ratio |
@@ -23,8 +23,9 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from stages.common.errors import one_line
+from stages.common.errors import InputError, one_line
 from stages.common.params import Limits
 from stages.common.photos import is_litter
 from stages.ingest.archives import (
@@ -36,6 +37,7 @@ from stages.ingest.archives import (
     list_zip,
 )
 from stages.ingest.sources import TABLE_SUFFIXES, Rejected, Source
+from stages.ingest.stores import is_url, list_store
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 """What is read as if it were a folder."""
@@ -49,26 +51,38 @@ _MAX_NAME = 4096
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def find_sources(folder: Path, limits: Limits) -> tuple[list[Source], list[Rejected]]:
-    """All files below a folder, in the order of their names.
+class _Found(NamedTuple):
+    """A file: its name below the raw folder, its path or URL, its bytes, and what is wrong."""
+
+    name: str
+    file: str
+    size: int
+    fault: Fault | None
+
+
+def find_sources(folder: Path | str, limits: Limits) -> tuple[list[Source], list[Rejected]]:
+    """All files below a folder, or below the URL of a folder, in the order of their names.
 
     An archive is read as if it were a folder of its name; nothing is unpacked to disk. What
     operating systems leave behind, and hidden files, are neither used nor listed.
 
     Returns:
         The files that can be photos or tables, and what can be neither; see above for the reasons.
+
+    Raises:
+        InputError: A store cannot be listed or read.
     """
     sources, rejected = [], []
-    for name, entry in _walk(folder):
-        fault = _fault_on_disk(name, entry, limits)
+    listed = _in_store if is_url(str(folder)) else _on_disk
+    for name, file, size, fault in listed(str(folder), limits):
         if fault is not None:
             rejected.append(_rejected(name, fault))
         elif name.lower().endswith(ARCHIVE_SUFFIXES):
-            members, faults = _find_members(Path(entry), name, limits)
+            members, faults = _find_members(file, name, size, limits)
             sources += members
             rejected += faults
         else:
-            sources.append(Source(name, entry.path, entry.stat().st_size))
+            sources.append(Source(name, file, size))
     order = [(one.source, one.reason, one.detail) for one in rejected]
     rejected = [Rejected(*one) for one in sorted(order)]
     return sorted(sources, key=lambda source: source.name), rejected
@@ -79,9 +93,27 @@ def _rejected(name: str, fault: Fault) -> Rejected:
     return Rejected(shown, fault.reason, fault.detail)
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
+def _in_store(url: str, limits: Limits) -> Iterator[_Found]:
+    for name, file, size in list_store(url):
+        path = PurePosixPath(name)
+        fault = _fault_of_path(name)
+        if fault is None and any(map(is_litter, path.parts)):
+            continue
+        if fault is None and str(path) != name:
+            fault = Fault("unsafe_name", "no path of a file: it has an empty part, or a dot as one")
+        yield _Found(name, file, size, fault or _fault_of_file(name, size, limits))
+
+
+def _on_disk(folder: str, limits: Limits) -> Iterator[_Found]:
+    for name, entry in _walk(folder):
+        fault = _fault_on_disk(name, entry)
+        size = 0 if fault else entry.stat().st_size
+        yield _Found(name, entry.path, size, fault or _fault_of_file(name, size, limits))
+
+
+def _walk(folder: str) -> Iterator[tuple[str, os.DirEntry]]:
     """Everything below a folder that is no litter and no folder that can be entered."""
-    waiting = [(entry.name, entry) for entry in os.scandir(folder)]
+    waiting = [(entry.name, entry) for entry in os.scandir(folder)] if Path(folder).is_dir() else []
     while waiting:
         name, entry = waiting.pop()
         if is_litter(entry.name):
@@ -96,7 +128,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
             waiting += [(f"{name}/{one.name}", one) for one in inside]
 
 
-def _fault_on_disk(name: str, entry: os.DirEntry, limits: Limits) -> Fault | None:
+def _fault_on_disk(name: str, entry: os.DirEntry) -> Fault | None:
     if _NO_TEXT.search(name):
         return Fault("unsafe_name", "not in UTF-8, so no table can hold it")
     try:
@@ -111,13 +143,17 @@ def _fault_on_disk(name: str, entry: os.DirEntry, limits: Limits) -> Fault | Non
         return Fault("unreadable", "a folder that cannot be opened")
     if not stat.S_ISREG(facts.st_mode):
         return Fault("special_file", "a device, pipe or socket")
-    suffix = entry.name.lower()
+    return None
+
+
+def _fault_of_file(name: str, size: int, limits: Limits) -> Fault | None:
+    suffix = name.lower()
     if suffix.endswith(ARCHIVE_SUFFIXES):
         return None
     if suffix.endswith(_UNSUPPORTED):
         detail = "expected .zip, .tar or .tar.gz; unpack it into a folder, or pack it as one"
         return Fault("unsupported_archive", detail)
-    return _fault_of_size(name, facts.st_size, limits)
+    return _fault_of_size(name, size, limits)
 
 
 def _fault_of_size(name: str, size: int, limits: Limits) -> Fault | None:
@@ -129,7 +165,9 @@ def _fault_of_size(name: str, size: int, limits: Limits) -> Fault | None:
     )
 
 
-def _find_members(file: Path, name: str, limits: Limits) -> tuple[list[Source], list[Rejected]]:
+def _find_members(
+    file: str, name: str, packed: int, limits: Limits
+) -> tuple[list[Source], list[Rejected]]:
     """The files of an archive, and those that cannot be used; or what is wrong with it as a whole.
 
     The members that are used have to be within the limits together; of a packed tar, which can
@@ -145,7 +183,7 @@ def _find_members(file: Path, name: str, limits: Limits) -> tuple[list[Source], 
             if fault is None and any(map(is_litter, path.parts)):
                 continue
             fault = fault or _fault_of_member(member, limits)
-            source = Source(f"{name}/{path}", str(file), member.size, member.place)
+            source = Source(f"{name}/{path}", file, member.size, member.place)
             if fault is None and source.name in sources:
                 fault = Fault("repeated_name", "another member before it has the same name")
             if fault is None:
@@ -154,7 +192,9 @@ def _find_members(file: Path, name: str, limits: Limits) -> tuple[list[Source], 
                 rejected.append(_rejected(source.name, fault))
         if list_members is list_zip:
             unpacked = sum(source.size for source in sources.values())
-            check_limits(limits, 0, unpacked, file.stat().st_size)
+            check_limits(limits, 0, unpacked, packed)
+    except InputError:  # of a store, which says nothing about the archive
+        raise
     except OverLimit as error:
         detail = f"{error}; if you trust it, raise the limit"
         return [], [_rejected(name, Fault("archive_limit", detail))]

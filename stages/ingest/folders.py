@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.common.errors import InputError
-from stages.common.paths import RAW
 from stages.ingest.find_sources import ARCHIVE_SUFFIXES
 from stages.ingest.sides import are_sides, to_side
 
@@ -124,9 +123,9 @@ def _find_level(rows: list[Parts]) -> int | Literal["first", "last"]:
         # At different depths; a folder of photos holds no other, and no name looks like a number.
         return "last"
     raise InputError(
-        f"{RAW}: expected one level of folders that can be the classes, found two: first "
-        f"({_listed(first)}) and last ({_listed(last)}); set ingest.class_folder to the right one, "
-        "or label the photos by a table"
+        "ingest.class_folder: expected one level of folders that can be the classes, found two: "
+        f"first ({_listed(first)}) and last ({_listed(last)}); set it to the right one, or label "
+        "the photos by a table"
     )
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from stages.common.containers import picture_format
 from stages.common.errors import InputError
 from stages.common.params import Encode, Ingest
-from stages.common.paths import RAW
 from stages.common.photos import Unusable
 from stages.ingest.columns import (
     describe,
@@ -50,6 +49,8 @@ def _looks_like_photo(file: Source) -> bool:
     try:
         with file.open() as stream:
             return picture_format(stream.read(_SIGNATURE)) is not None
+    except InputError:  # of a store, which says nothing about the file
+        raise
     except Exception:  # members of archives fail in many ways: password, checksum, ...
         return False
 
@@ -100,8 +101,8 @@ def _refuse_missing_layout(found: Labelled, ingest: Ingest) -> None:
     if ingest.layout in ("table", "pixels") and not found.layout:
         what = {"table": "a table that names photos", "pixels": "a table of pixels"}[ingest.layout]
         raise InputError(
-            f"ingest.layout: expected {what} in {RAW} with layout {ingest.layout}, found none; add "
-            "it, name its columns in ingest.table, or set ingest.layout: auto"
+            f"ingest.layout: expected {what} in {ingest.source} with layout {ingest.layout}, found "
+            "none; add it, name its columns in ingest.table, or set ingest.layout: auto"
         )
 
 

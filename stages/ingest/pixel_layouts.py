@@ -13,7 +13,6 @@ from math import isqrt
 
 from stages.common.errors import InputError
 from stages.common.params import Table
-from stages.common.paths import RAW
 from stages.ingest.cells import lines, split_cells, try_split
 from stages.ingest.pixel_tables import PixelLayout, is_value
 from stages.ingest.sources import Source
@@ -47,7 +46,7 @@ class _Head:
 
     @property
     def name(self) -> str:
-        return f"{RAW}/{self.source.name}"
+        return self.source.name
 
     @property
     def columns(self) -> int:
@@ -76,6 +75,8 @@ def find_layout(source: Source, names: Table) -> PixelLayout | None:
         return None
     try:
         head = _read_head(source, names)
+    except InputError:  # of a store, which says nothing about the table
+        raise
     except Exception:  # whoever opens it as a table of text says what is wrong with it
         return None
     if not head.rows:

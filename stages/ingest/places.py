@@ -5,15 +5,16 @@ They are found by offset, so that they can be read in any order and by any proce
 """
 
 import bisect
+import contextlib
 import io
-import os
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import lru_cache
 from typing import BinaryIO
+
+from stages.ingest.stores import OpenFile, open_file, state_of
 
 # Deflate makes at most 1,032 bytes of one, so a step never gives more than 4 MB.
 PACKED_STEP = 4096
@@ -42,15 +43,14 @@ class InZip:
     deflated: bool
     checksum: int
 
-    def open(self, file: Path, size: int) -> BinaryIO:
+    def open(self, file: str, size: int) -> BinaryIO:
         """The member as a seekable stream of at most `size` bytes.
 
         Raises:
             OSError: It cannot be read. Reading may raise it, too.
         """
-        with file.open("rb") as stream:
-            stream.seek(self.header)
-            fixed = stream.read(30)
+        with contextlib.closing(open_file(file)) as opened:
+            fixed = read_fully(opened.read_at, self.header, 30)
         if len(fixed) < 30 or not fixed.startswith(b"PK\x03\x04"):
             raise OSError("expected the header of a member, found other bytes")
         start = self.header + 30 + sum(struct.unpack("<HH", fixed[26:]))
@@ -66,7 +66,7 @@ class InTar:
     offset: int
     gzipped: bool
 
-    def open(self, file: Path, size: int) -> BinaryIO:
+    def open(self, file: str, size: int) -> BinaryIO:
         """The member as a seekable stream of at most `size` bytes.
 
         Raises:
@@ -77,8 +77,13 @@ class InTar:
         return _window_of_file(file, self.offset, size)
 
 
-def read_file_at(handle: int, position: int, size: int) -> bytes:
-    return os.pread(handle, size, position)
+def read_fully(read_at: ReadAt, position: int, size: int) -> bytes:
+    """`size` bytes from a position, or all that there are."""
+    pieces = []
+    while size > 0 and (piece := read_at(position, size)):
+        pieces.append(piece)
+        position, size = position + len(piece), size - len(piece)
+    return b"".join(pieces)
 
 
 class Inflated:
@@ -89,13 +94,13 @@ class Inflated:
     every other one is dropped, so their distance is about a thousandth of the whole.
 
     Args:
-        file: The file on disk.
+        file: Its path or URL.
         start, packed: The stretch: its offset and bytes.
         wbits: As zlib has it: gzip (of several streams one after the other, too) or raw deflate.
     """
 
-    def __init__(self, file: Path, start: int, packed: int, wbits: int):
-        self._handle = os.open(file, os.O_RDONLY)
+    def __init__(self, file: str, start: int, packed: int, wbits: int):
+        self._file = open_file(file)
         self._end = start + packed
         self._wbits = wbits
         self._spacing = _FIRST_SPACING
@@ -106,8 +111,8 @@ class Inflated:
         self._checkpoints = [(0, start, self._decompressor.copy())]
 
     def __del__(self) -> None:
-        if hasattr(self, "_handle"):
-            os.close(self._handle)
+        if hasattr(self, "_file"):
+            self._file.close()
 
     def read_at(self, position: int, size: int) -> bytes:
         """At most `size` bytes from a position; none at the end, and only there.
@@ -133,7 +138,7 @@ class Inflated:
     def _step(self) -> None:
         """Unpack the next few packed bytes."""
         size = min(PACKED_STEP, self._end - self._next_packed)
-        packed = os.pread(self._handle, max(size, 0), self._next_packed)
+        packed = self._file.read_at(self._next_packed, max(size, 0))
         if not packed:
             raise OSError("its packed bytes are cut off")
         self._position += len(self._content)
@@ -149,7 +154,7 @@ class Inflated:
 
     def _next_stream(self) -> None:
         """A gzip file may hold several streams; what follows and is none, is left alone."""
-        magic = os.pread(self._handle, 2, self._next_packed)
+        magic = read_fully(self._file.read_at, self._next_packed, 2)
         self._done = self._wbits != _GZIP or magic != b"\x1f\x8b"
         if not self._done:
             self._decompressor = zlib.decompressobj(self._wbits)
@@ -173,7 +178,7 @@ class _Window(io.RawIOBase):
         owned: What is closed with it.
     """
 
-    def __init__(self, read_at: ReadAt, offset: int, size: int, owned: BinaryIO | None):
+    def __init__(self, read_at: ReadAt, offset: int, size: int, owned: OpenFile | None):
         self._read_at, self._offset, self._size, self._owned = read_at, offset, size, owned
         self._position = 0
 
@@ -202,31 +207,35 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-def _window(
-    read_at: ReadAt, offset: int, size: int, owned: BinaryIO | None = None
-) -> io.BufferedReader:
-    return io.BufferedReader(_Window(read_at, offset, size, owned))
+def raw_stream(file: str) -> io.RawIOBase:
+    """A whole file as a seekable stream."""
+    opened = open_file(file)
+    return _Window(opened.read_at, 0, opened.size, opened)
 
 
-def _window_of_file(file: Path, offset: int, size: int) -> io.BufferedReader:
-    stream = file.open("rb")
-    return _window(partial(read_file_at, stream.fileno()), offset, size, stream)
+def _window(read_at: ReadAt, offset: int, size: int) -> io.BufferedReader:
+    return io.BufferedReader(_Window(read_at, offset, size, None))
 
 
-def inflated_whole(file: Path) -> Inflated:
-    return _inflated(file, 0, file.stat().st_size, _GZIP)
+def _window_of_file(file: str, offset: int, size: int) -> io.BufferedReader:
+    opened = open_file(file)
+    return io.BufferedReader(_Window(opened.read_at, offset, size, opened))
 
 
-def _inflated(file: Path, start: int, packed: int, wbits: int) -> Inflated:
+def inflated_whole(file: str) -> Inflated:
+    with contextlib.closing(open_file(file)) as opened:
+        size = opened.size
+    return _inflated(file, 0, size, _GZIP)
+
+
+def _inflated(file: str, start: int, packed: int, wbits: int) -> Inflated:
     """The same one for the same bytes, so that its checkpoints serve for the next member."""
-    facts = file.stat()
-    state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    return _kept_inflated(file, start, packed, wbits, state)
+    return _kept_inflated(file, start, packed, wbits, state_of(file))
 
 
 # Few, since each may hold 80 MB of checkpoints; files come in the order of their names.
 @lru_cache(maxsize=2)
 def _kept_inflated(
-    file: Path, start: int, packed: int, wbits: int, state: tuple[int, ...]
+    file: str, start: int, packed: int, wbits: int, state: tuple[object, ...]
 ) -> Inflated:
     return Inflated(file, start, packed, wbits)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from stages.common.errors import InputError
 from stages.common.params import Encode, Ingest
-from stages.common.paths import RAW
 from stages.common.photos import Unusable
 from stages.ingest.columns import (
     APPLIES,
@@ -86,7 +85,7 @@ def _choose_tables(
             elif path is not None or _any_cell(head, _names_photo(table, photos)):
                 unclear.append(table)
             else:
-                detail = f"no column of paths of photos in {RAW}"
+                detail = "no column of paths of photos that there are"
                 found.reject(table.name, UNRELATED, detail)
     if unclear and not chosen:
         raise refuse_unclear(unclear[0].name, unclear[0].header, ingest.table)
@@ -94,7 +93,7 @@ def _choose_tables(
         found.reject(table.name, UNRELATED, "names photos, but has no plain column of labels")
     if not chosen and (ingest.table.path or ingest.table.label):
         raise InputError(
-            f"ingest.table: expected a table in {RAW} that names photos in the column "
+            f"ingest.table: expected a table in {ingest.source} that names photos in the column "
             f"{ingest.table.path or 'of paths'!r}, found none among "
             f"{[one.source for one in found.rejected if one.reason == UNRELATED]}"
         )
@@ -161,7 +160,7 @@ def read_row(
         side = to_side(cells[columns.split])
         if not side:
             raise InputError(
-                f"{RAW}/{table}: expected train, validation or test in the column "
+                f"{table}: expected train, validation or test in the column "
                 f"{header[columns.split]!r} (ingest.table.split), found {cells[columns.split]!r}"
             )
     return Photo(source, encode.separator.join(labels), side, groups)

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from stages.common.errors import one_line
+from stages.common.errors import InputError, one_line
 from stages.common.params import Limits
 from stages.common.photos import Unusable
 from stages.ingest import read_workbook
@@ -84,7 +84,7 @@ def open_tables(source: Source, limits: Limits) -> list[TextTable]:
         if is_text_table(source.name):
             return [_open_text(source)]
         return _open_workbook(source, limits)
-    except Unusable:
+    except (Unusable, InputError):
         raise
     except Exception as error:  # members of archives fail in many ways: password, checksum, ...
         raise Unusable("unreadable", f"{type(error).__name__}: {one_line(error)}") from None

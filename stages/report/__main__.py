@@ -40,7 +40,7 @@ _OPACITY = 0.6
 def main(params: Params) -> None:
     """Write the page and the card; the page loads pictures of photos from the folders beside it."""
     facts = read_facts(params)
-    facts |= {"cautions": cautions(facts), "origin": origin()}
+    facts |= {"cautions": cautions(facts), "origin": origin(params.ingest.source)}
     template = Path(__file__).with_name("page.html")
     page = fill(template, cell, sections=_SECTIONS, colors=_legend(), **facts)
     PAGE.write_text(page + "\n", encoding="utf-8", newline="\n")

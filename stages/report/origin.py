@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from stages.common.faults import read_yaml
-from stages.common.paths import IMAGES, MANIFEST, MODEL, RAW, SPLITS, TARGETS
+from stages.common.paths import IMAGES, MANIFEST, MODEL, SPLITS, TARGETS
 
 _FILES = [Path("params.yaml"), Path("requirements.lock"), MODEL]
 # All of these are deps of the stage in dvc.yaml, or the page could show digests of another run.
-_TRACED = [path.as_posix() for path in (RAW, IMAGES, MANIFEST, TARGETS, SPLITS, MODEL)]
+_TRACED = [path.as_posix() for path in (IMAGES, MANIFEST, TARGETS, SPLITS, MODEL)]
 _LOCK = Path("dvc.lock")
 _PACKAGES = [
     *("tensorflow", "keras", "numpy", "onnxruntime", "opencv-python-headless", "pandas"),
@@ -17,8 +17,11 @@ _PACKAGES = [
 ]
 
 
-def origin() -> dict[str, list[dict] | str | None]:
+def origin(source: str) -> dict[str, list[dict] | str | None]:
     """Digests of files, versions of packages, and what DVC knows the data by.
+
+    Args:
+        source: Where the raw photos lie, as `ingest.source` says.
 
     Returns:
         `files` (file, sha256), `packages` (package, version), `traced` (path, md5 of the file or
@@ -28,7 +31,9 @@ def origin() -> dict[str, list[dict] | str | None]:
     return {
         "files": [{"file": path.as_posix(), "sha256": _sha256(path)} for path in _FILES],
         "packages": _versions(Path("requirements.lock").read_text(encoding="utf-8")),
-        "traced": [{"path": path, "md5": traced[path]} for path in _TRACED if path in traced],
+        "traced": [
+            {"path": path, "md5": traced[path]} for path in [source, *_TRACED] if path in traced
+        ],
         "model": traced.get(MODEL.as_posix()),
     }
 

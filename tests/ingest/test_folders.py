@@ -94,7 +94,7 @@ UNCERTAIN = {
 def test_what_is_not_certain_stops_with_the_candidates(case):
     names = UNCERTAIN[case]
     with pytest.raises(
-        InputError, match=r"first \(\d names: .*\) and last \(\d names: .*class_folder"
+        InputError, match=r"class_folder: .* first \(\d names: .*\) and last \(\d names: "
     ):
         labels(*names)
     first = [re.split("/", name)[0] for name in names]

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from stages.common.params import Limits
+from stages.common.photos import image_id
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.find_sources import find_sources
 
@@ -194,17 +195,18 @@ class Watch:
 
 def work(raw: Path) -> None:
     """What the stage does with each file, after which nothing but OSError may be wrong."""
-    readable = []
+    readable, originals = [], []
     for source in find_sources(raw, Limits())[0]:
         try:
             content = source.read()
         except OSError:
             continue
         readable.append(source)
+        originals.append(image_id(content))
         with source.open() as stream:
             stream.seek(len(content) // 2)
             assert stream.read() == content[len(content) // 2 :]
-    shard = develop_shard(readable, **SETTINGS)
+    shard = develop_shard(readable, originals, **SETTINGS)
     assert len(shard["rejected"]) == len(readable)
 
 

@@ -6,11 +6,12 @@ import pytest
 
 from stages.common.errors import InputError
 from stages.common.params import Encode, Ingest, Params
-from stages.common.paths import MANIFEST, RAW
+from stages.common.paths import MANIFEST
 from stages.common.tables import read_json, read_table
 from stages.ingest.__main__ import main
 from tests.conftest import draw_photo
 
+RAW = Path("data/raw")
 REJECTED = Path("reports/ingest/rejected.csv")
 
 

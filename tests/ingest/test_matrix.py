@@ -13,12 +13,13 @@ from PIL import Image
 
 from stages.common.errors import InputError
 from stages.common.params import Encode, Ingest, Params
-from stages.common.paths import MANIFEST, RAW
+from stages.common.paths import MANIFEST
 from stages.common.tables import read_json, read_table
 from stages.ingest.__main__ import main
 
 PER_CLASS = 6
 CLASSES = ["cats", "dogs", "emus"]
+RAW = Path("data/raw")
 SUMMARY, REJECTED = Path("reports/ingest/summary.json"), Path("reports/ingest/rejected.csv")
 
 

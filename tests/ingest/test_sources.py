@@ -326,7 +326,7 @@ def test_reading_in_any_order_unpacks_little_more_than_what_is_read(tmp_path, sm
     write(tmp_path / "a.tgz", gzipped_tar(**{f"{n}": draw.randbytes(2000) for n in range(300)}))
     sources = find_sources(tmp_path, LIMITS)[0]
     draw.shuffle(sources)
-    whole = places.inflated_whole(tmp_path / "a.tgz")
+    whole = places.inflated_whole(str(tmp_path / "a.tgz"))
     steps = 0
     step = whole._step
 

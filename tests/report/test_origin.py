@@ -40,13 +40,13 @@ def in_a_project(tmp_path, monkeypatch):
 
 
 def test_files_are_known_by_their_sha256():
-    files = {one["file"]: one["sha256"] for one in origin()["files"]}
+    files = {one["file"]: one["sha256"] for one in origin("data/raw")["files"]}
     assert list(files) == ["params.yaml", "requirements.lock", "models/model.keras"]
     assert files["models/model.keras"] == hashlib.sha256(b"model").hexdigest()
 
 
 def test_a_package_locked_for_several_platforms_has_several_versions():
-    assert origin()["packages"] == [
+    assert origin("data/raw")["packages"] == [
         {"package": "tensorflow", "version": "2.20.0 or 2.21.0"},
         {"package": "keras", "version": "3.1"},
     ]
@@ -54,7 +54,7 @@ def test_a_package_locked_for_several_platforms_has_several_versions():
 
 def test_the_report_itself_is_not_asked_what_data_it_had():
     Path("dvc.lock").write_text(DVC_LOCK)
-    facts = origin()
+    facts = origin("data/raw")
     assert facts["traced"] == [
         {"path": "data/raw", "md5": "aa.dir"},
         {"path": "data/images", "md5": "bb.dir"},
@@ -64,4 +64,5 @@ def test_the_report_itself_is_not_asked_what_data_it_had():
 
 
 def test_without_dvc_nothing_is_traced():
-    assert origin()["traced"] == [] and origin()["model"] is None
+    facts = origin("data/raw")
+    assert facts["traced"] == [] and facts["model"] is None
