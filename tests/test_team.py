@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -22,11 +21,11 @@ import s3fs
 import yaml
 
 from tests.conftest import ROOT, Project, draw_photo, empty_project
+from tests.servers import S3_KEY, S3_SECRET, s3_server, started
 
 PHOTOS = 2400
 COLORS = ["red", "green", "blue"]
 STORES = ["folder", "ssh", "s3"]
-S3_KEY, S3_SECRET = "anna", "annas-secret"
 ASYNCSSH_SERVER = """
 import asyncio, sys, asyncssh
 
@@ -115,25 +114,6 @@ class Store:
         return _replaced(script, self.words)
 
 
-@contextmanager
-def _server(command: list[str], folder: Path) -> Iterator[int]:
-    """A server process for as long as the context lasts; gives the port that it says it has."""
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                if port := re.search(r"(?:port |127\.0\.0\.1:)(\d+)", line):
-                    break
-            else:
-                raise AssertionError(f"{command} ended: {''.join(said)}")
-            # A full pipe would block it.
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield int(port[1])
-        finally:
-            process.kill()
-
-
 def _sizes_below(folder: Path) -> dict[str, int]:
     files = folder.glob("files/md5/??/*")
     return {file.parent.name + file.name: file.stat().st_size for file in files}
@@ -173,7 +153,7 @@ def _ssh_command(folder: Path) -> list[str]:
 @contextmanager
 def _ssh_store(folder: Path) -> Iterator[Store]:
     folder.mkdir()
-    with _server(_ssh_command(folder), folder) as port:
+    with started(_ssh_command(folder), folder) as port:
         words = {
             "photos.example.org/srv/darkroom": f"127.0.0.1{folder}/store",
             "port 22": f"port {port}",
@@ -186,9 +166,7 @@ def _ssh_store(folder: Path) -> Iterator[Store]:
 @contextmanager
 def _s3_store(folder: Path) -> Iterator[Store]:
     folder.mkdir()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with _server(command, folder) as port:
-        url = f"http://127.0.0.1:{port}"
+    with s3_server(folder) as url:
         bucket = s3fs.S3FileSystem(
             key=S3_KEY, secret=S3_SECRET, endpoint_url=url, use_listings_cache=False
         )

@@ -64,4 +64,4 @@ def _traced() -> dict[str, str]:
         if name != "report"
         for entry in [*stage.get("deps", []), *stage.get("outs", [])]
     ]
-    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
+    return {entry["path"].rstrip("/"): entry["md5"] for entry in entries if "md5" in entry}
