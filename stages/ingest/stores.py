@@ -200,7 +200,7 @@ def _naming_store(url: str) -> Iterator[None]:
 def _remedy(error: Exception) -> str:
     if isinstance(error, ImportError):
         return "install that package"
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | ValueError):
         return "set ingest.source to what is there"
     if isinstance(error, PermissionError) or "credentials" in str(error).lower():
         return "set credentials that may list and read it (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...)"
