@@ -28,6 +28,14 @@ def ran(log: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", log)
 
 
+@pytest.mark.parametrize("file", [ROOT / "params.yaml", *(ROOT / "configs").glob("*.yaml")])
+def test_every_params_file_names_what_the_pipeline_refers_to(file: Path):
+    params = yaml.safe_load(file.read_text())
+    referred = set(re.findall(r"\$\{(.*?)\}", (ROOT / "dvc.yaml").read_text()))
+    assert referred == {"ingest.source"}
+    assert isinstance(params["ingest"]["source"], str)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_the_modules_that_a_stage_imports(stage: str):
     assert "requirements.lock" in STAGES[stage]["deps"]
