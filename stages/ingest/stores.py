@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -110,8 +111,11 @@ def read_object(url: str, size: int) -> bytes:
     return _read_range(url, 0, size + 1) if size else b""
 
 
-def list_store(url: str) -> list[tuple[str, str, int]]:
+def list_store(url: str) -> Iterator[tuple[str, str, int]]:
     """Name below a folder of a store, URL and size of each file there.
+
+    Stores say much of each file, so one folder of the first level is listed after the other, and
+    memory is bounded by the largest.
 
     Raises:
         InputError: There is no such folder, or the store does not list it.
@@ -127,17 +131,19 @@ def list_store(url: str) -> list[tuple[str, str, int]]:
     with _naming_store(url):
         system = _file_system(url)
         root = system._strip_protocol(url).rstrip("/")
-        found = system.find(root, detail=True)
-        if not found and not system.isdir(root):
-            raise FileNotFoundError(url)
-    if root in found:
-        raise InputError(f"ingest.source: expected a folder, received the file {url!r}")
-    return [
-        (path[len(root) + 1 :], f"{protocol}://{path}", facts["size"])
-        for path, facts in found.items()
-        # A name that ends so stands for an empty folder.
-        if facts["type"] == "file" and not path.endswith("/")
-    ]
+        if not root:
+            raise ValueError("names no bucket or folder")
+        entries = {entry["name"]: entry for entry in system.ls(root, detail=True)}
+        if root in entries:
+            raise InputError(f"ingest.source: expected a folder, received the file {url!r}")
+        folders = [name for name, entry in entries.items() if entry["type"] == "directory"]
+        if any(name.endswith("/") for name in folders):  # none that could be listed by its name
+            folders, entries = [root], {}
+        for found in chain([entries], (system.find(one, detail=True) for one in folders)):
+            for path, facts in found.items():
+                # A name that ends so stands for an empty folder.
+                if facts["type"] == "file" and not path.endswith("/"):
+                    yield path[len(root) + 1 :], f"{protocol}://{path}", facts["size"]
 
 
 @lru_cache(maxsize=64)

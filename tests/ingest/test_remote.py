@@ -185,7 +185,11 @@ def test_a_store_gives_the_same_bytes_as_the_disk(tmp_path, bucket):
     assert not in_store.path("data/raw").exists()
 
 
-def test_names_that_are_no_paths_are_listed(bucket):
+@pytest.mark.parametrize("at_the_top", [False, True])
+def test_names_that_are_no_paths_are_listed(bucket, at_the_top):
+    """Also where the first level of folders has no name."""
+    if at_the_top:
+        bucket.write("raw//6.png", b"content")
     for name in ["cats/1.png", "cats//2.png", "../3.png", "cats/./4.png", "dogs/", "cats/.5.png"]:
         bucket.write(f"raw/{name}", b"content")
     sources, rejected = find_sources(bucket.url("raw"), Limits())
@@ -194,7 +198,7 @@ def test_names_that_are_no_paths_are_listed(bucket):
         "../3.png": "unsafe_name",
         "cats/./4.png": "unsafe_name",
         "cats//2.png": "unsafe_name",
-    }
+    } | ({"/6.png": "unsafe_name"} if at_the_top else {})
 
 
 def test_a_large_file_is_refused_by_its_listed_size(bucket):
@@ -266,7 +270,7 @@ def refusal(url: str) -> str:
         ("s3://no-such-bucket/raw", "bucket does not exist", "set ingest.source to what is there"),
         ("s3://{bucket}/nothing", "FileNotFoundError", "set ingest.source to what is there"),
         ("s3://{bucket}/raw/cats/1.png", "received the file", "expected a folder"),
-        ("s3://", "Cannot traverse all of S3", "ingest.source"),
+        ("s3://", "names no bucket", "ingest.source"),
         ("s4://{bucket}/raw", "Protocol not known: s4", "ingest.source"),
         ("https://example.org/photos", "whose files can be listed", "s3://"),
     ],
