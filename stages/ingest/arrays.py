@@ -16,7 +16,8 @@ from stages.common.shard_map import Task, map_shards
 from stages.common.shards import cut_shards, part_name
 from stages.ingest.develop_shard import develop_shard
 from stages.ingest.labelled import Photo
-from stages.ingest.sources import Rejected, image_ids
+from stages.ingest.pixel_tables import PixelRow
+from stages.ingest.sources import Rejected, Source, image_ids, in_order
 
 
 @dataclass(frozen=True)
@@ -61,21 +62,27 @@ def identify(photos: Iterable[Photo]) -> tuple[Identified, list[Rejected]]:
 
     def contents() -> Iterator[bytes]:
         ordered = sorted(photos, key=lambda photo: photo.source.name)
-        for photo in tqdm(ordered, desc="ingest: reading", unit="file", mininterval=1):
-            try:
-                content = photo.source.read()
-            except InputError:  # of a store, which says nothing about the photo
-                raise
-            except Unusable as error:
-                rejected.append(Rejected(photo.source.name, error.reason, error.detail))
-            except Exception as error:  # members of archives fail in many ways: password, CRC, ...
-                detail = f"{type(error).__name__}: {one_line(error)}"
-                rejected.append(Rejected(photo.source.name, "unreadable", detail))
+        shown = tqdm(ordered, desc="ingest: reading", unit="file", mininterval=1)
+        read = in_order(_read_or_reject, (photo.source for photo in ordered))
+        for photo, content in zip(shown, read, strict=True):
+            if isinstance(content, Rejected):
+                rejected.append(content)
             else:
                 readable.append(photo)
                 yield content
 
     return Identified(readable, *image_ids(contents())), rejected
+
+
+def _read_or_reject(source: Source | PixelRow) -> bytes | Rejected:
+    try:
+        return source.read()
+    except InputError:  # of a store, which says nothing about the photo
+        raise
+    except Unusable as error:
+        return Rejected(source.name, error.reason, error.detail)
+    except Exception as error:  # members of archives fail in many ways: password, CRC, ...
+        return Rejected(source.name, "unreadable", f"{type(error).__name__}: {one_line(error)}")
 
 
 def develop_all(found: Identified, ingest: Ingest) -> tuple[Developed | None, list[Rejected]]:

@@ -28,7 +28,7 @@ from stages.ingest.labelled import (
 )
 from stages.ingest.pixel_layouts import find_layout
 from stages.ingest.pixel_tables import PixelLayout, PixelRow, rows
-from stages.ingest.sources import Source
+from stages.ingest.sources import Source, in_order
 from stages.ingest.table_labels import LOOKED_AT, label_by_tables, read_row
 from stages.ingest.tables import is_table
 
@@ -68,8 +68,10 @@ def label_photos(files: Sequence[Source], ingest: Ingest, encode: Encode) -> Lab
     """
     tables = [file for file in files if is_table(file.name)]
     found, photos = Labelled(), []
+    documents = [file for file in files if is_document(file.name)]
+    looks = in_order(_looks_like_photo, documents)
     for file in files:
-        if is_document(file.name) and not _looks_like_photo(file):
+        if is_document(file.name) and not next(looks):
             found.reject(file.name, "not_an_image", "a document, by its name")
         elif not is_table(file.name):
             photos.append(file)
