@@ -22,14 +22,13 @@ from stages.common.errors import InputError, one_line
 _PIECE = 2**20
 _KEPT_PIECES = 32
 
-# Seconds, and how often something is asked for before it is given up: an address that nobody
-# answers is refused in half a minute at most. fsspec would ask five times as often as botocore.
-_S3_ATTEMPTS = 3
+# Seconds, and how often something is asked for: an address where nobody answers is given up within
+# half a minute.
 _S3_SETTINGS = {
     "connect_timeout": 5,
     "read_timeout": 8,
     "max_pool_connections": 32,
-    "retries": {"mode": "standard", "total_max_attempts": _S3_ATTEMPTS},
+    "retries": {"mode": "standard", "total_max_attempts": 3},
 }
 
 _opening = threading.Lock()
@@ -180,7 +179,7 @@ def _open_system(protocol: str, options: tuple, process: int) -> AbstractFileSys
     if protocol not in ("s3", "s3a"):
         return get_filesystem_class(protocol)(**settings)
     system = get_filesystem_class(protocol)(config_kwargs=_S3_SETTINGS, **settings)
-    system.retries = 1
+    system.retries = 1  # else it repeats all attempts of its library five times
     system.connect()
     return system
 
