@@ -69,7 +69,7 @@ class _InStore:
         if size <= 0:
             return b""
         if size >= _PIECE:
-            return _read_range(self._url, position, position + size)
+            return _read_exactly(self._url, position, position + size)
         number, first = divmod(position, _PIECE)
         piece = _piece(self._url, self._state, number, self.size)
         return piece[first : first + size]
@@ -156,7 +156,17 @@ def _facts(url: str) -> tuple[int, str]:
 @lru_cache(maxsize=_KEPT_PIECES)
 def _piece(url: str, state: str, number: int, size: int) -> bytes:
     """A piece of a file; another state of it has other pieces."""
-    return _read_range(url, number * _PIECE, min((number + 1) * _PIECE, size))
+    return _read_exactly(url, number * _PIECE, min((number + 1) * _PIECE, size))
+
+
+def _read_exactly(url: str, start: int, end: int) -> bytes:
+    content = _read_range(url, start, end)
+    if len(content) != end - start:
+        raise InputError(
+            f"{url}: expected {end - start} bytes from {start}, received {len(content)}; let "
+            "nothing change the raw files during a run, and run it again"
+        )
+    return content
 
 
 def _read_range(url: str, start: int, end: int) -> bytes:

@@ -239,6 +239,16 @@ def test_what_vanishes_or_grows_after_the_listing_is_no_broken_photo(bucket):
         grown.read()
 
 
+def test_an_archive_that_is_cut_during_the_run_is_no_broken_photo(bucket):
+    whole = zipped({"cats/1.png": photo(1)})
+    bucket.write("raw/a.zip", whole)
+    [source], _ = find_sources(bucket.url("raw"), Limits())
+    stores._piece.cache_clear()
+    bucket.write("raw/a.zip", whole[:1000])
+    with pytest.raises(InputError, match=r"a\.zip: expected \d+ bytes from 0, received 1000; let"):
+        source.read()
+
+
 # What is refused
 
 
