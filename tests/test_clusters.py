@@ -61,8 +61,7 @@ def repro(project: Project, *targets: str, **options: object) -> str:
 
 
 def repro_and_kill(project: Sample, cluster: Cluster, worker: int) -> str:
-    """Run the stages to `kfold`, and kill a worker in the middle of `embed`."""
-    repro(project, "augment", engine=cluster.engine)
+    """Run the stages up to `kfold`, and kill a worker in the middle of `embed`; the log."""
     command = ["dvc", "repro", "kfold"]
     with started(
         command,
