@@ -7,8 +7,7 @@ gradients, all from one backward pass, and Score-CAM by what the model predicts 
 through each of them.
 """
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,7 +17,9 @@ from stages.common.names import unknown_name
 from stages.common.quiet_tensorflow import keras, tf
 
 _BATCH = 32
-"""Images that pass the network together; a masked image of Score-CAM counts as one."""
+"""Images that pass the network together, at most; a masked image of Score-CAM counts as one."""
+_PIXELS = _BATCH * 224 * 224
+"""Of these images together, at most: what the layers give for them takes about 250 MB."""
 
 _LINEAR = (keras.layers.BatchNormalization, keras.layers.Concatenate, keras.layers.Dropout)
 """Layers of a head that are linear once it is trained."""
@@ -27,15 +28,23 @@ _LINEAR = (keras.layers.BatchNormalization, keras.layers.Concatenate, keras.laye
 def map_layers(model: keras.Model) -> list[str]:
     """The layers that give a map of places (n, height, width, features), from input to output.
 
-    What stands before the first layer that was trained only prepares the image, and has no map.
+    What stands before the first layer that was trained, or in a branch past it, only prepares the
+    image, and has no map.
     """
-    found, trained = [], False
-    for layer in model.layers:
+    trained = {
+        layer.name
+        for layer in model.layers
         # The mean and variance of EfficientNet's first layer are weights, but of the images.
-        trained |= bool(layer.weights) and not isinstance(layer, keras.layers.Normalization)
-        if trained and len(layer.output.shape) == 4:
-            found.append(layer.name)
-    return found
+        if layer.weights and not isinstance(layer, keras.layers.Normalization)
+    }
+    for layer, read in _calls(model):
+        if any(one.name in trained for one in read):
+            trained.add(layer.name)
+    return [
+        layer.name
+        for layer in model.layers
+        if layer.name in trained and len(layer.output.shape) == 4
+    ]
 
 
 def last_convolution(model: keras.Model) -> str:
@@ -145,9 +154,10 @@ class HeatMaps:
             For each method float32 (n, map height, map width), not below 0: all zero where nothing
             speaks for the score. Of one layer in the method's own unit, of several at most 1.
         """
+        size = _batch_size(images[0])
         batches = [
-            self._batch(images[start : start + _BATCH], weights[start : start + _BATCH])
-            for start in range(0, len(images), _BATCH)
+            self._batch(images[start : start + size], weights[start : start + size])
+            for start in range(0, len(images), size)
         ]
         return {
             method: np.concatenate([one[method] for one in batches]) for method in self._methods
@@ -196,9 +206,10 @@ class HeatMaps:
         varies = tf.reduce_max(features, axis=(0, 1)) > tf.reduce_min(features, axis=(0, 1))
         features = tf.boolean_mask(features, varies, axis=2)
         features = tf.pad(features, [(0, 0), (0, 0), (0, 1)])  # the last one gives the black image
+        size = _batch_size(image)
         scores = [
-            self._seen(image, weights, features[..., start : start + _BATCH])
-            for start in range(0, features.shape[2], _BATCH)
+            self._seen(image, weights, features[..., start : start + size])
+            for start in range(0, features.shape[2], size)
         ]
         scores = tf.concat(scores, axis=0)
         return tf.nn.relu(tf.linalg.matvec(features, scores - tf.reduce_min(scores)))
@@ -211,6 +222,11 @@ class HeatMaps:
         masks = _to_maximum_1(masks - tf.reduce_min(masks, axis=(1, 2), keepdims=True))
         seen = tf.cast(tf.round(masks * tf.cast(image, tf.float32)), image.dtype)
         return tf.linalg.matvec(self._model(seen, training=False), weights)
+
+
+def _batch_size(image: np.ndarray | tf.Tensor) -> int:
+    """How many images (height, width, channels) of one size pass the network together."""
+    return max(1, min(_BATCH, _PIXELS // (image.shape[0] * image.shape[1])))
 
 
 def _check_names(knob: str, names: Sequence[str], known: list[str]) -> None:
@@ -240,6 +256,14 @@ def _to_maximum_1(maps: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(maps, tf.reduce_max(maps, axis=(1, 2), keepdims=True))
 
 
+def _calls(model: keras.Model) -> Iterator[tuple[keras.Operation, list[keras.Operation]]]:
+    """Each layer with those that it reads, from input to output."""
+    depths = model._nodes_by_depth  # there is no public view of it
+    for depth in sorted(depths, reverse=True):
+        for node in depths[depth]:
+            yield node.operation, [parent.operation for parent in node.parent_nodes]
+
+
 def _check_cam(model: keras.Model, layer: str, logits: str) -> None:
     """Refuse a layer behind which there is more than the mean over the places and one dense layer.
 
@@ -247,9 +271,9 @@ def _check_cam(model: keras.Model, layer: str, logits: str) -> None:
     """
     readers: dict[str, list[keras.Operation]] = {}
     graph = keras.Model(model.inputs[0], model.get_layer(logits).output)
-    for node in itertools.chain(*graph._nodes_by_depth.values()):  # there is no public view of it
-        for parent in node.parent_nodes:
-            readers.setdefault(parent.operation.name, []).append(node.operation)
+    for reader, read in _calls(graph):
+        for one in read:
+            readers.setdefault(one.name, []).append(reader)
     means = readers.get(layer, [])
     unfit = [one.name for one in means if not isinstance(one, keras.layers.GlobalAveragePooling2D)]
     behind = [] if unfit else [one for mean in means for one in readers[mean.name]]

@@ -475,6 +475,20 @@ def test_the_first_layer_that_is_offered_can_be_explained():
     assert explain(model, "stem", photos(), [0, 0, 0]).shape == (3, 8, 8)
 
 
+def test_a_branch_straight_from_the_image_is_not_offered():
+    pooled = pooled_convolution(outputs=2)
+    small = keras.layers.AveragePooling2D(2, name="small")(pooled.get_layer("preprocess").output)
+    maps = keras.layers.AveragePooling2D(2, name="maps")(pooled.get_layer("conv").output)
+    both = keras.layers.Concatenate(name="both")([small, maps])
+    logits = keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D()(both))
+    model = keras.Model(pooled.input, logits)
+    assert set(map_layers(model)) == {"conv", "maps", "both"}
+    for layer in map_layers(model):
+        assert explain(model, layer, photos(), [0, 0, 0]).shape[0] == 3
+    with pytest.raises(InputError, match="unknown layer 'small'"):
+        HeatMaps(model, ["small"])
+
+
 def test_an_unknown_layer_is_one_line_with_the_nearest_name():
     with pytest.raises(InputError, match="'cnov', did you mean 'conv'") as refusal:
         HeatMaps(pooled_convolution(outputs=2), ["conv", "cnov"])
