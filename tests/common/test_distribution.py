@@ -116,7 +116,7 @@ def train_all(target: Path, distribution: dict) -> None:
         with distribute(training.distribution).scope():
             model = build_head(COLUMNS, training, "softmax", 3)
         found[name] = trained(model, training)
-    training = training_of(distribution)
+    training = training_of(distribution, optimizer={"name": "sgd", "learning_rate": 0.5})
     with distribute(training.distribution).scope():
         model = convolutional()
     found["convolutional"] = trained(model, training)
@@ -155,9 +155,10 @@ def start(code: str, *arguments: object, config: str | None = None) -> subproces
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"}
     if config is not None:
         environment["TF_CONFIG"] = config
-    lines = f"import sys\nfrom pathlib import Path\nfrom test_distribution import *\n{code}"
+    # TensorFlow is imported as the stages do it, without the notes that it prints.
+    names = "import stages.common.quiet_tensorflow, sys\nfrom test_distribution import *\n"
     return subprocess.Popen(
-        [sys.executable, "-c", lines, *map(str, arguments)],
+        [sys.executable, "-c", names + code, *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
