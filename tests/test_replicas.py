@@ -1,7 +1,6 @@
 """`kfold` and `finetune` on two devices and in two processes, against a single one."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -84,8 +83,7 @@ def test_two_processes_train_as_one_and_the_second_writes_nothing(single, tmp_pa
     assert_same_training(project, single)
     written = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
     assert [file for file in written if file.suffix in (".npy", ".npz", ".keras")] == []
-    assert project.run("dvc", "status").stdout.count("modified") == 0
-    assert not [name for name in os.listdir(project.path("models")) if name.startswith(".tmp")]
+    assert "up to date" in project.run("dvc", "status", "kfold", "finetune").stdout
 
 
 def test_without_tf_config_it_is_one_line_and_the_last_model_stays(single, tmp_path):
@@ -114,7 +112,7 @@ def test_a_network_with_a_trained_convolution_is_the_same_on_two_devices(single,
                 "whole": {
                     "backbone": "lite0",
                     "strategy": "partial",
-                    "cut": "block6d_expand_activation",
+                    "cut": "block6d_add",
                 }
             },
             candidates={"only": {}},
