@@ -101,7 +101,7 @@ def trained(model: keras.Model, training: Training, resume: Path | None = None) 
     snapshot = replicas.resume(Resume(resume, [], state)) if resume else None
     watched = np.arange(TRAIN, IMAGES)
     history, kept = trainer.fit(examples(), np.arange(TRAIN), watched, resume=snapshot)
-    named = {f"weight {one.path}": one.numpy() for one in model.variables}
+    named = {f"weight {i}": one.numpy() for i, one in enumerate(model.variables)}
     curves = {name: [logs[name] for logs in history] for name in history[0]}
     extra = {"kept": kept, "read": rows.read, "config": model.to_json()}
     return {**curves, **named, **extra}
