@@ -14,6 +14,7 @@ from stages.common.candidates import ALL, HEAD, Candidate, Phase
 from stages.common.charts import BLUE, ORANGE, save_chart
 from stages.common.dataset import Dataset, read_dataset
 from stages.common.determinism import make_deterministic
+from stages.common.distribution import Replicas, distribute
 from stages.common.encoding import to_predictions
 from stages.common.features import open_images, predict
 from stages.common.files import publish
@@ -39,16 +40,25 @@ def main(params: Params) -> None:
     name = params.finetune.candidate
     if name == "choice":
         name = read_json(CHOICE)["candidate"]
-    dataset = read_dataset()
-    plan = make_plan(params, name, dataset)
     make_deterministic(params.tensorflow.threads, seed=params.training.seed)
+    replicas = distribute(params.training.distribution)
+    with replicas.together():
+        _finetune(params, name, replicas)
+
+
+def _finetune(params: Params, name: str, replicas: Replicas) -> None:
+    dataset = read_dataset()
+    with replicas.chief_first():
+        plan = make_plan(params, name, dataset)
     candidate = Candidate(params, name, dataset, plan, with_backbone=True)
     train, watched = dataset.side("train"), dataset.side("validation")
     if params.finetune.with_validation:
         train, watched = np.sort(np.concatenate([train, watched])), None
     phases = _planned(candidate, len(train))
     _announce(name, plan, phases, watched)
-    history = _train(params, name, plan, candidate, train, watched)
+    history = _train(params, name, plan, candidate, train, watched, replicas)
+    if not replicas.chief:
+        return
     _save(candidate, dataset)
     metric = candidate.training.metric_names(dataset.task)[0]
     _report(name, plan, candidate, history, phases, metric)
@@ -61,6 +71,7 @@ def _train(
     candidate: Candidate,
     train: np.ndarray,
     watched: np.ndarray | None,
+    replicas: Replicas,
 ) -> pd.DataFrame:
     """Train, going on after the last finished epoch of a killed run of the same training."""
     facts = [
@@ -71,9 +82,10 @@ def _train(
         code_digest("stages.finetune"),
     ]
     identity = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+    replicas.agree(identity)
     folder = cache_folder() / "training" / identity
     state, kept = folder / "state.npz", folder / "checkpoints"
-    done = sum(map(len, finished_epochs(state)))
+    done = sum(map(len, replicas.share(finished_epochs(state))))
     if done:
         log(f"finetune: goes on after epoch {done} of a run that was stopped")
     epochs = sum(phase.epochs for phase in candidate.phases)
@@ -83,13 +95,19 @@ def _train(
             progress.set_postfix({key: f"{value:.4g}" for key, value in logs.items()})
             progress.update()
 
-        history = candidate.fit(train, watched, state, kept, show)
+        history = candidate.fit(train, watched, state, kept if replicas.chief else None, show)
+    if replicas.chief:
+        _keep(folder, kept)
+    return history
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    """Publish the checkpoints of a training that is finished, and forget its state."""
     publish(
         ((file, file.relative_to(kept)) for file in sorted(kept.rglob("*")) if file.is_file()),
         CHECKPOINTS,
     )
     shutil.rmtree(folder, ignore_errors=True)
-    return history
 
 
 def _save(candidate: Candidate, dataset: Dataset) -> None:

@@ -110,3 +110,17 @@ def test_who_asks_for_features_may_train_with_other_threads(tmp_path):
     done = run_python(tmp_path, "-c", script)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "2"
+
+
+def test_features_of_a_gpu_are_no_others_kept_under_the_same_name(tmp_path):
+    write_project(tmp_path, backbone_that_onnx_does_not_know())
+    script = (
+        "from stages.common.embedding import _frozen_network\n"
+        "from stages.common.params import Features\n"
+        "for device in ('cpu', 'gpu', 'cpu'):\n"
+        "    print(_frozen_network(Features(backbone='odd', device=device))[1])\n"
+    )
+    done = run_python(tmp_path, "-c", script)
+    assert done.returncode == 0, done.stderr
+    cpu, gpu, again = (line for line in done.stdout.splitlines() if line.endswith(".keras"))
+    assert cpu == again != gpu

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common.dataset import Dataset
+from stages.common.distribution import distribute
 from stages.common.encoding import to_predictions
 from stages.common.features import Rows, open_rows, predict
 from stages.common.keras_files import load, save, save_weights
@@ -60,6 +61,13 @@ class Candidate:
         self.training = training = params.candidate(name)
         self._dataset = dataset
         self.rows = open_rows(plan.at_cut, dataset.manifest, plan.rescale)
+        self._replicas = distribute(training.distribution)
+        with self._replicas.scope():
+            self._build(params, plan, with_backbone)
+        self._start = [(one, one.numpy()) for one in self.rest.variables]
+
+    def _build(self, params: Params, plan: Plan, with_backbone: bool) -> None:
+        training, dataset = self.training, self._dataset
         fit = training.fit(dataset.task, dataset.encoder)
         outputs = output_count(dataset.task, fit.activation, len(dataset.classes))
         if plan.features.strategy == "head" and not with_backbone:
@@ -74,8 +82,7 @@ class Candidate:
             self.whole, self.rest, self.head = join(
                 backbone, plan.features, pretrained, training, fit.activation, outputs
             )
-        self.phases = _phases(training, fit.loss, self.head, self.rest, self.rows, plan, dataset)
-        self._start = [(one, one.numpy()) for one in self.rest.variables]
+        self.phases = self._phases(fit.loss, plan)
 
     def fit(
         self,
@@ -112,7 +119,7 @@ class Candidate:
             scaling,
         )
         saved = None if self.whole is None else _Saved(self.whole, scaling)
-        kept = finished_epochs(resume) if resume is not None else []
+        kept = self._replicas.share(finished_epochs(resume) if resume is not None else [])
         histories, last = [], 0
         for number, phase in enumerate(self.phases):
             if len(kept) > number + 1:
@@ -123,7 +130,7 @@ class Candidate:
                 examples,
                 train,
                 validation,
-                resume=Resume(resume, histories, state) if resume is not None else None,
+                resume=self._resume(resume, histories, state),
                 saved=saved,
                 checkpoints=checkpoints / phase.name if checkpoints is not None else None,
                 report=lambda logs, phase=phase: report(phase, logs),
@@ -136,6 +143,30 @@ class Candidate:
         """What it says of the originals of some images, as `to_predictions` gives it."""
         outputs = predict(self.phases[-1].trainer.infer, self.rows, images)
         return to_predictions(outputs, self._dataset.task)
+
+    def _phases(self, loss: str, plan: Plan) -> list[Phase]:
+        training, dataset, rest = self.training, self._dataset, self.rest
+        columns = dataset.targets.shape[1]
+
+        def trainer(
+            model: keras.Model, rows: Rows, training: Training, factor: float = 1
+        ) -> Trainer:
+            return Trainer(model, rows, columns, training, loss, factor, self._replicas)
+
+        if plan.features.strategy == "head" or training.head_first is None:
+            only = trainer(rest, self.rows, training)
+            return [Phase(HEAD if self.head is rest else ALL, only, training.epochs)]
+        first = training.model_copy(update={"epochs": training.head_first.epochs})
+        pooled, factor = open_rows(plan.pooled, dataset.manifest), training.head_first.rate_factor
+        return [
+            Phase(HEAD, trainer(self.head, pooled, first), first.epochs),
+            Phase(ALL, trainer(rest, self.rows, training, factor), training.epochs),
+        ]
+
+    def _resume(
+        self, path: Path | None, finished: list[History], state: list[keras.Variable]
+    ) -> Resume | None:
+        return self._replicas.resume(Resume(path, finished, state)) if path is not None else None
 
     @property
     def trained_parameters(self) -> int:
@@ -177,27 +208,6 @@ class _Saved:
         self._scaling.fold_into(logits)
         write(self._whole, path)
         logits.set_weights(kept)
-
-
-def _phases(
-    training: Training,
-    loss: str,
-    head: keras.Model,
-    rest: keras.Model,
-    rows: Rows,
-    plan: Plan,
-    dataset: Dataset,
-) -> list[Phase]:
-    columns = dataset.targets.shape[1]
-    if plan.features.strategy == "head" or training.head_first is None:
-        only = Trainer(rest, rows, columns, training, loss)
-        return [Phase(HEAD if head is rest else ALL, only, training.epochs)]
-    first = training.model_copy(update={"epochs": training.head_first.epochs})
-    pooled, factor = open_rows(plan.pooled, dataset.manifest), training.head_first.rate_factor
-    return [
-        Phase(HEAD, Trainer(head, pooled, columns, first, loss), first.epochs),
-        Phase(ALL, Trainer(rest, rows, columns, training, loss, factor), training.epochs),
-    ]
 
 
 def _table(phases: list[Phase], histories: list[History], last: int) -> pd.DataFrame:

@@ -36,12 +36,15 @@ def embed(
         What stands for each shard of `images`, in the local cache.
 
     Raises:
-        InputError: `features.layers` or `features.cut` do not fit the network.
+        InputError: `features.layers` or `features.cut` do not fit the network, or there is no GPU.
     """
     network, identity = _frozen_network(features)
     found = {}
     for variant, shards in images.items():
-        settings = {"rescale": None if variant == ORIGINAL else rescale}
+        settings = {
+            "rescale": None if variant == ORIGINAL else rescale,
+            "device": features.device,
+        }
         tasks = [Task((shard, network), (shard, identity)) for shard in shards.values()]
         # TensorFlow is set up once in a process, and the caller may train with it otherwise.
         apart = network.suffix != ".onnx"

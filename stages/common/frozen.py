@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnxruntime
@@ -22,6 +22,13 @@ from stages.common.errors import InputError, one_line
 if TYPE_CHECKING:
     import keras
 
+_BATCH = {"cpu": 8, "gpu": 64}  # few images fit the CPU caches best
+_GPU_PROVIDERS = {
+    # Its other ways to choose an algorithm measure times, and so differ from run to run.
+    "CUDAExecutionProvider": {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"},
+    "ROCMExecutionProvider": {},
+    "CoreMLExecutionProvider": {},
+}
 _OPSET = 17
 _TOLERANCE = 1e-4  # of the largest output; measured: up to 1e-5
 
@@ -38,32 +45,43 @@ class CannotExport(Exception):
 class OnnxNetwork:
     """A network in a file of `export`, run in ONNX Runtime.
 
-    Its output bytes depend neither on the batch size nor on the number of threads.
+    On the CPU its output bytes depend neither on the batch size nor on the number of threads. On a
+    GPU the last bits are others, and those of that kind of GPU.
 
     Args:
         path: A file written by `export`.
         threads: How many threads one call may use; workers that run side by side want 1.
+        device: What runs it.
 
     Raises:
-        InputError: The file is not there or is no ONNX network.
+        InputError: The file is not there or is no ONNX network, or there is no GPU to run it.
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike, threads: int = 1, device: Literal["cpu", "gpu"] = "cpu"
+    ) -> None:
+        self._batch_size = _BATCH[device]
+        provider = gpu_provider() if device == "gpu" else "CPUExecutionProvider"
+        providers = [(provider, _GPU_PROVIDERS.get(provider, {}))]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Threads that spin while they wait take half of the time where others use the cores too.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors; warnings tell of graph rewriting
+        options.use_deterministic_compute = device == "gpu"
         try:
             self._session = onnxruntime.InferenceSession(
-                os.fspath(path), options, providers=["CPUExecutionProvider"]
+                os.fspath(path), options, providers=providers
             )
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise InputError(
                 f"{os.fspath(path)}: expected an ONNX network, received a file that cannot be read "
                 f"({one_line(error)}); delete it, and it is made again"
             ) from error
+        if provider not in self._session.get_providers():
+            # ONNX Runtime goes on without a provider whose libraries cannot be loaded.
+            raise _no_gpu(f"{provider} that does not start (is CUDA with cuDNN installed?)")
         self._input = self._session.get_inputs()[0]
 
     def _check(self, images: np.ndarray) -> None:
@@ -74,12 +92,12 @@ class OnnxNetwork:
                 f"Received: {images.dtype} of shape {images.shape}."
             )
 
-    def __call__(self, images: np.ndarray, batch_size: int = 8) -> np.ndarray:
+    def __call__(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         """Run the network.
 
         Args:
             images: uint8, (n, height, width, channels), with n >= 0.
-            batch_size: How many images to run at a time; few fit the CPU caches best.
+            batch_size: How many images to run at a time; None: what the device likes best.
 
         Returns:
             float32, (n, ...).
@@ -88,11 +106,33 @@ class OnnxNetwork:
             ValueError: Images of another shape or type than the network's.
         """
         self._check(images)
+        batch_size = batch_size or self._batch_size
         outputs = [
             self._session.run(None, {self._input.name: images[start : start + batch_size]})[0]
             for start in range(0, max(len(images), 1), batch_size)
         ]
         return np.concatenate(outputs).astype(np.float32, copy=False)
+
+
+def gpu_provider() -> str:
+    """ONNX Runtime's name of what runs networks on the GPU of this machine.
+
+    Raises:
+        InputError: The installed package has none.
+    """
+    available = onnxruntime.get_available_providers()
+    for provider in _GPU_PROVIDERS:
+        if provider in available:
+            return provider
+    raise _no_gpu(", ".join(available))
+
+
+def _no_gpu(received: str) -> InputError:
+    return InputError(
+        "features.device: expected an ONNX Runtime that runs on a GPU with device gpu, received "
+        f"{received}; install the package onnxruntime-gpu in place of onnxruntime, or set device: "
+        "cpu"
+    )
 
 
 @contextlib.contextmanager

@@ -345,6 +345,8 @@ class Features(Section):
     cut: str | None = None
     """The last frozen layer, for strategy partial."""
     pooling: Literal["avg", "max", "flatten"] = "avg"
+    device: Literal["cpu", "gpu"] = "cpu"
+    """What runs the frozen part. gpu: ONNX Runtime on an NVIDIA GPU, in other last bits."""
 
     @field_validator("layers")
     @classmethod
@@ -556,6 +558,32 @@ class HeadFirst(Switchable):
     """Of the learning rate, once all is trained together."""
 
 
+class Distribution(Section):
+    """Which devices share the batches. It decides the order of additions, and so the last bits."""
+
+    strategy: Literal["single", "mirrored", "multi_worker"] = "single"
+    """mirrored: the first GPUs of this machine, or as many logical devices where it has none;
+    multi_worker: one device in each of the processes that TF_CONFIG names (docs/scale.md)."""
+    replicas: Count = 1
+    """How many devices, of all processes together; each batch is divided over them."""
+
+    @model_validator(mode="after")
+    def _replicas_fit(self) -> "Distribution":
+        if self.strategy == "single" and self.replicas > 1:
+            raise Fault(
+                "replicas",
+                f"expected 1 with strategy single, received {self.replicas}; set strategy: "
+                "mirrored for several devices, multi_worker for several machines",
+            )
+        if self.strategy != "single" and self.replicas == 1:
+            raise Fault(
+                "replicas",
+                f"expected at least 2 with strategy {self.strategy}, received 1; for one device "
+                "set strategy: single",
+            )
+        return self
+
+
 class Training(Section):
     """How a head (and what lies behind the cut) is trained: the default of every candidate."""
 
@@ -589,6 +617,7 @@ class Training(Section):
     augmented: bool = True
     """Each epoch shows one of the original and the variants of every image."""
     seed: Seed = 0
+    distribution: Distribution = Distribution()
 
     @field_validator("metrics")
     @classmethod
@@ -618,6 +647,16 @@ class Training(Section):
                 "schedule.warmup_epochs",
                 f"expected fewer than epochs, {self.epochs}, received "
                 f"{self.schedule.warmup_epochs:g}; shorten the warm-up, or raise epochs",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> "Training":
+        if self.batch_size < self.distribution.replicas:
+            raise Fault(
+                "batch_size",
+                f"expected at least distribution.replicas, {self.distribution.replicas}, received "
+                f"{self.batch_size}",
             )
         return self
 
@@ -797,10 +836,13 @@ class Params(Section):
                     "expected another name, received 'choice', which finetune.candidate takes for "
                     "the chosen one; rename it",
                 )
-            features = self.candidate(name).features
-            if features not in self.features:
-                what = unknown_name("name", features, self.features)
+            candidate = self.candidate(name)
+            if candidate.features not in self.features:
+                what = unknown_name("name", candidate.features, self.features)
                 raise self.locate(name, Fault("features", what))
+            if candidate.distribution != self.training.distribution:
+                what = "expected that of training, received another; set training.distribution"
+                raise self.locate(name, Fault("distribution", what))
         _check_name("finetune.candidate", self.finetune.candidate, ["choice", *self.overrides])
         return self
 

@@ -58,6 +58,7 @@ def map_shards(
     description: str,
     unit: str = "shard",
     apart: bool = False,
+    here: bool = False,
 ) -> list[Path]:
     """Call `function(*task.arguments, **settings)` for every task, or find its kept result.
 
@@ -74,6 +75,7 @@ def map_shards(
         unit: What a task is, for these too.
         apart: Whether not even short work is done in this process, since the function sets up the
             process that runs it.
+        here: Whether all work is done in this process, since it holds what the function needs.
 
     Returns:
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
@@ -97,7 +99,7 @@ def map_shards(
         mininterval=1,
     )
     with progress:
-        for _ in _compute_all(function, missing, settings, apart):
+        for _ in _compute_all(function, missing, settings, apart, here):
             progress.update()
     log(f"{description}: computed {len(missing)} of {len(tasks)} {unit}s, kept the others")
     return folders
@@ -150,6 +152,7 @@ def _compute_all(
     missing: Mapping[Path, Task],
     settings: dict,
     apart: bool,
+    here: bool,
 ) -> Iterator[None]:
     """Compute each task into its folder, and tell of each when it is finished.
 
@@ -163,7 +166,7 @@ def _compute_all(
     ]
     with locked(next(iter(missing)).parent, fcntl.LOCK_SH):
         start, left = time.perf_counter(), 0.0
-        while calls and not apart and left < _START_UP:
+        while calls and (here or (not apart and left < _START_UP)):
             _finish(*_compute(*calls.pop(0)))
             yield
             done = len(missing) - len(calls)

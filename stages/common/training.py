@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.callbacks import Idle, build_callbacks, replay
+from stages.common.distribution import Replicas, bounds, copies
 from stages.common.encoding import to_predictions, truth
 from stages.common.errors import InputError
 from stages.common.features import Rows
@@ -23,10 +24,12 @@ from stages.common.scaling import Scaling
 from stages.common.schedules import learning_rates
 from stages.common.scores import scores
 from stages.common.snapshots import History, Resume
+from stages.common.whole_batch import whole_batch
 
 _CHUNK_BYTES = 2**24
 _WATCHED_AT_ONCE = 256
 _AS_THEY_ARE = Scaling()
+_ALONE = Replicas(None)
 _LOSSES = {
     "binary_crossentropy": keras.losses.BinaryCrossentropy,
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
@@ -64,13 +67,20 @@ class Batches:
         images: (m,) positions of the images to show.
         batch_size: Images in a batch; the last of an epoch may have fewer.
         seed: Decides order and variants, together with the epoch alone.
+        replicas: Tell which rows of each batch are read in this process.
     """
 
     def __init__(
-        self, rows: Rows, examples: Examples, images: np.ndarray, batch_size: int, seed: int
+        self,
+        rows: Rows,
+        examples: Examples,
+        images: np.ndarray,
+        batch_size: int,
+        seed: int,
+        replicas: Replicas = _ALONE,
     ):
         self._rows, self._examples, self._images = rows, examples, images
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._replicas = batch_size, seed, replicas
 
     def __len__(self) -> int:
         return -(-len(self._images) // self._batch_size)
@@ -79,8 +89,8 @@ class Batches:
         """The batches of one epoch, as chunks of at most `at_once` batches of one size.
 
         Yields:
-            Positions (steps, batch), rows (steps, batch, ...), targets (steps, batch, columns)
-            and weights (steps, batch).
+            Positions (steps, batch), and of what this process reads of each batch: rows
+            (steps, read, ...), targets (steps, read, columns) and weights (steps, read).
         """
         random = generator(self._seed, "epoch", number)
         order = random.permutation(self._images)
@@ -94,13 +104,16 @@ class Batches:
             yield self._chunk(order[full:], variants[full:], len(order) - full)
 
     def _chunk(self, images: np.ndarray, variants: np.ndarray, batch: int) -> tuple:
-        arrays = (
+        images, variants = images.reshape(-1, batch), variants.reshape(-1, batch)
+        local = self._replicas.local(batch)
+        read = images[:, local]
+        rows = self._rows.take(read.ravel(), variants[:, local].ravel())
+        return (
             images,
-            self._rows.take(images, variants),
-            self._examples.targets[images].astype(np.float32),
-            self._examples.weights[images],
+            rows.reshape(*read.shape, *rows.shape[1:]),
+            self._examples.targets[read].astype(np.float32),
+            self._examples.weights[read],
         )
-        return tuple(array.reshape(-1, batch, *array.shape[1:]) for array in arrays)
 
 
 class Trainer:
@@ -113,6 +126,7 @@ class Trainer:
         training: The params; `epochs` are those of this phase.
         loss: Name of the Keras loss.
         factor: On the learning rate.
+        replicas: Which share the batches; `model` was made in their scope.
     """
 
     def __init__(
@@ -123,14 +137,18 @@ class Trainer:
         training: Training,
         loss: str,
         factor: float = 1.0,
+        replicas: Replicas = _ALONE,
     ):
         self.model, self._rows, self._training, self._factor = model, rows, training, factor
+        self._replicas = replicas
         smoothing = (
             {"label_smoothing": training.label_smoothing} if training.label_smoothing else {}
         )
         self._loss = _LOSSES[loss](**smoothing)
-        model.compile(build_optimizer(training.optimizer), self._loss)
-        model.optimizer.build(model.trainable_variables)
+        self._summed_loss = _LOSSES[loss](**smoothing, reduction="sum")
+        with replicas.scope():
+            model.compile(build_optimizer(training.optimizer), self._loss)
+            model.optimizer.build(model.trainable_variables)
         self._fresh = [(one, one.numpy()) for one in model.optimizer.variables]
         shown = tf.TensorSpec((None, *rows.shape), tf.as_dtype(rows.dtype))
         self.infer = tf.function(lambda batch: model(batch, training=False), [shown])
@@ -141,7 +159,13 @@ class Trainer:
             tf.TensorSpec((None, None), tf.float32),
             tf.TensorSpec((None,), tf.float32),
         ]
-        self._train = tf.function(self._steps, batches)
+        if replicas.strategy is None:
+            self._train = tf.function(self._steps, batches)
+        else:
+            # The gradients are those of the whole batch already, so that they can be clipped.
+            model.optimizer._all_reduce_sum_gradients = list
+            size = tf.TensorSpec((), tf.int32)
+            self._train = tf.function(self._divided_steps, [*batches, size])
         self._judge = tf.function(self._judged, [shown, tf.TensorSpec((None, columns), tf.float32)])
 
     def fit(
@@ -177,7 +201,9 @@ class Trainer:
         training, model = self._training, self.model
         for variable, value in self._fresh:
             variable.assign(value)
-        batches = Batches(self._rows, examples, train, training.batch_size, training.seed)
+        batches = Batches(
+            self._rows, examples, train, training.batch_size, training.seed, self._replicas
+        )
         rates = learning_rates(training, self._factor, len(batches))
         callbacks = build_callbacks(training, examples.task, validation is not None, checkpoints)
         history = self._begin(callbacks, saved, resume, rates[0], len(batches))
@@ -189,7 +215,9 @@ class Trainer:
             logs = self._epoch(epoch, batches, rates, examples, callbacks)
             if validation is not None:
                 logs |= self._watch(examples, validation)
-            logs["learning_rate"] = float(model.optimizer.learning_rate)
+            logs["learning_rate"] = float(model.optimizer.learning_rate.numpy())
+            # Last bits may differ from machine to machine; what callbacks decide must not.
+            logs = self._replicas.share(logs)
             history.append(dict(logs))
             for callback in callbacks:
                 callback.on_epoch_end(epoch, logs)
@@ -242,7 +270,8 @@ class Trainer:
         for images, rows, targets, weights in batches.epoch(epoch, at_once):
             count, first = len(images), epoch * len(batches) + done
             chunk = self._rates(rates[first : first + count])
-            loss, output = self._train(rows, targets, weights, chunk)
+            size = () if self._replicas.strategy is None else (images.shape[1],)
+            loss, output = self._train(rows, targets, weights, chunk, *size)
             losses.append((loss.numpy() * images.shape[1]).sum())
             outputs.append(output.numpy().reshape(images.size, -1))
             shown.append(images.ravel())
@@ -261,7 +290,7 @@ class Trainer:
     def _rates(self, planned: np.ndarray) -> np.ndarray:
         """The rates of a chunk: as planned, or what a callback has set since."""
         if self._training.reduce_on_plateau is not None:
-            planned = np.full(len(planned), float(self.model.optimizer.learning_rate))
+            planned = np.full(len(planned), float(self.model.optimizer.learning_rate.numpy()))
         return planned.astype(np.float32)
 
     def _steps(
@@ -282,6 +311,57 @@ class Trainer:
             losses = losses.write(step, loss)
             outputs = outputs.write(step, output)
         return losses.stack(), outputs.stack()
+
+    def _divided_steps(
+        self,
+        rows: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        rates: tf.Tensor,
+        size: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `_steps`, each batch of `size` divided over the replicas."""
+        strategy, count = self._replicas.strategy, tf.shape(rows)[0]
+        losses = tf.TensorArray(tf.float32, count)
+        outputs = tf.TensorArray(tf.float32, count)
+        for step in tf.range(count):
+            self.model.optimizer.learning_rate = rates[step]
+            shares = [self._share(one[step], size) for one in (rows, targets, weights)]
+            with whole_batch(self.model, size):
+                results = strategy.run(self._share_of_step, (*shares, size))
+            loss, output = (strategy.experimental_local_results(one)[0] for one in results)
+            losses = losses.write(step, loss)
+            outputs = outputs.write(step, output)
+        return losses.stack(), outputs.stack()
+
+    def _share(self, batch: tf.Tensor, size: tf.Tensor) -> tf.distribute.DistributedValues:
+        """For each replica here its share of what this process has of a batch."""
+        read = self._replicas.local(size).start
+
+        def of_replica(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+            start, end = bounds(size, context.replica_id_in_sync_group, self._replicas.count)
+            return batch[start - read : end - read]
+
+        strategy = self._replicas.strategy
+        return strategy.experimental_distribute_values_from_function(of_replica)
+
+    def _share_of_step(
+        self, rows: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, size: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """One step of one replica; the loss and the outputs of the whole batch before it."""
+        model, count = self.model, self._replicas.count
+        replica, times = tf.distribute.get_replica_context(), copies(size, count)
+        with tf.GradientTape() as tape:
+            output = model(rows, training=True)
+            loss = self._summed_loss(targets, output, sample_weight=weights)
+            penalties = [one / count for one in model.losses]
+            loss = tf.add_n([loss / tf.cast(size * times, loss.dtype), *penalties])
+        gradients = tape.gradient(loss, model.trainable_variables)
+        start, end = bounds(size, replica.replica_id_in_sync_group, count)
+        outputs = tf.pad(output / tf.cast(times, output.dtype), [[start, size - end], [0, 0]])
+        loss, outputs, *gradients = replica.all_reduce("SUM", [loss, outputs, *gradients])
+        model.optimizer.apply(gradients, model.trainable_variables)
+        return [loss, outputs]
 
     def _watch(self, examples: Examples, images: np.ndarray) -> dict[str, float]:
         outputs, loss = [], 0.0

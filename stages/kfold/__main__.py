@@ -8,6 +8,7 @@ from stages.common.charts import BLUE, GREY, ORANGE, save_chart
 from stages.common.dataset import Dataset, read_dataset
 from stages.common.encoding import decode
 from stages.common.features import open_images
+from stages.common.imports import code_digest
 from stages.common.log import log
 from stages.common.params import Params
 from stages.common.paths import CHOICE, REPORTS
@@ -19,7 +20,7 @@ from stages.common.stage import run
 from stages.common.tables import write_json, write_table
 from stages.common.tasks import TASKS
 from stages.kfold.compare import reason, summarise
-from stages.kfold.fit_fold import divide, fit_fold
+from stages.kfold.fit_fold import connect, divide, fit_fold, follow
 from stages.kfold.label_errors import SHOWN, draw_label_errors, find_label_errors
 
 FOLDER = REPORTS / "kfold"
@@ -27,10 +28,35 @@ FOLDER = REPORTS / "kfold"
 
 def main(params: Params) -> None:
     """Compare the candidates over the folds of the train and validation images."""
-    dataset = read_dataset()
+    if params.training.distribution.strategy == "single":
+        dataset = read_dataset()
+        _compare(params, dataset, _score(params, dataset, make_plans(params, dataset)))
+    else:
+        _main_with_replicas(params)
+
+
+def _main_with_replicas(params: Params) -> None:
+    replicas = connect(params.training.distribution)
+    with replicas.together():
+        dataset = read_dataset()
+        with replicas.chief_first():
+            plans = make_plans(params, dataset)
+        tasks = [_task(params, plan, name, 0, 0).inputs for name, plan in plans.items()]
+        replicas.agree(f"{tasks} {code_digest('stages.kfold.fit_fold')}")
+        if replicas.chief:
+            scored = _score(params, dataset, plans)
+            replicas.share(None)
+            _compare(params, dataset, scored)
+        else:
+            follow(params, plans, replicas)
+
+
+def _compare(
+    params: Params, dataset: Dataset, scored: tuple[pd.DataFrame, dict[str, np.ndarray]]
+) -> None:
     metric = params.metric(dataset.task)
     comparison = (metric, TASKS[dataset.task].better(metric), params.kfold.rule)
-    folds, predictions = _score(params, dataset)
+    folds, predictions = scored
     summary = summarise(folds, *comparison)
     chosen = summary.loc[summary["selected"], "candidate"].item()
     write_table(folds, FOLDER / "folds.csv")
@@ -42,7 +68,9 @@ def main(params: Params) -> None:
     log(summary.to_string(index=False))
 
 
-def _score(params: Params, dataset: Dataset) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+def _score(
+    params: Params, dataset: Dataset, plans: dict[str, Plan]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """A row for each candidate, repeat and fold, and the out-of-fold predictions of each candidate:
     (repeats, n, ...), without meaning for test images."""
     jobs = [
@@ -51,10 +79,11 @@ def _score(params: Params, dataset: Dataset) -> tuple[pd.DataFrame, dict[str, np
         for repeat in range(params.split.repeats)
         for fold in range(params.split.folds)
     ]
-    plans = make_plans(params, dataset)
     tasks = [_task(params, plans[name], name, repeat, fold) for name, repeat, fold in jobs]
     settings = {"predict_test": params.kfold.predict_test}
-    found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit", apart=True)
+    # Replicas share the devices, so their fits come one after the other, where they are.
+    alone = params.training.distribution.strategy == "single"
+    found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit", apart=alone, here=not alone)
     rows, predictions = [], {}
     for (name, repeat, fold), folder in zip(jobs, found, strict=True):
         train, held_out = divide(dataset, repeat, fold)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stages.common import backbones, cuts
+from stages.common.errors import InputError
 from stages.common.frozen import CannotExport, OnnxNetwork, export
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +143,71 @@ assert not {{"tensorflow", "keras", "tf2onnx"}} & set(sys.modules)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), OnnxNetwork(path)(images))
+
+
+# On a GPU
+
+
+class Session:
+    """An ONNX Runtime session that remembers how it was opened and does not run."""
+
+    def __init__(self, path: str, options: object, providers: list[tuple[str, dict]]):
+        self.options, self.providers = options, providers
+
+    def get_inputs(self) -> list[None]:
+        return [None]
+
+    def get_providers(self) -> list[str]:
+        return [name for name, _ in self.providers]
+
+
+def opened(monkeypatch, available: list[str], session: type[Session] = Session) -> Session:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
+    monkeypatch.setattr("onnxruntime.InferenceSession", session)
+    return OnnxNetwork("any.onnx", device="gpu")._session
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (["TensorrtExecutionProvider", "CUDAExecutionProvider"], "CUDAExecutionProvider"),
+        (["ROCMExecutionProvider"], "ROCMExecutionProvider"),
+        (["CoreMLExecutionProvider"], "CoreMLExecutionProvider"),
+    ],
+)
+def test_a_gpu_is_run_by_the_provider_that_there_is(monkeypatch, others, expected):
+    session = opened(monkeypatch, [*others, "CPUExecutionProvider"])
+    assert session.get_providers() == [expected]
+    assert session.options.use_deterministic_compute
+
+
+def test_cuda_chooses_its_algorithms_without_measuring_them(monkeypatch):
+    ((_, options),) = opened(monkeypatch, ["CUDAExecutionProvider"]).providers
+    assert options == {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
+
+
+def assert_names_the_package(refused: pytest.ExceptionInfo) -> None:
+    assert str(refused.value).startswith("features.device: expected")
+    assert "onnxruntime-gpu" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_without_a_gpu_provider_it_is_refused(monkeypatch):
+    with pytest.raises(InputError) as refused:
+        opened(monkeypatch, ["AzureExecutionProvider", "CPUExecutionProvider"])
+    assert_names_the_package(refused)
+
+
+def test_a_gpu_provider_that_does_not_start_is_refused(monkeypatch):
+    class Silent(Session):
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    with pytest.raises(InputError) as refused:
+        opened(monkeypatch, ["CUDAExecutionProvider"], Silent)
+    assert_names_the_package(refused)
+
+
+def test_the_cpu_serves_unless_a_gpu_is_asked_for(monkeypatch, path):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert OnnxNetwork(path)._session.get_providers() == ["CPUExecutionProvider"]

@@ -906,3 +906,37 @@ def test_the_stage_prints_one_line_and_no_stack_trace(tmp_path, monkeypatch, cha
     assert done.returncode == 1
     assert done.stderr.startswith(key)
     assert done.stderr.count("\n") == 1
+
+
+# Several devices
+
+
+def test_without_a_word_one_device_trains_and_the_cpu_embeds(tmp_path):
+    params = load_with(tmp_path)
+    assert params.training.distribution.model_dump() == {"strategy": "single", "replicas": 1}
+    assert params.features["pooled"].device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        ({"replicas": 2}, "training.distribution.replicas: expected 1 with strategy single"),
+        ({"strategy": "mirrored"}, "training.distribution.replicas: expected at least 2"),
+        ({"strategy": "multi_worker", "replicas": 1}, "expected at least 2 with strategy multi_"),
+        ({"strategy": "mirrored", "replicas": 0}, "expected a number of at least 1"),
+        ({"strategy": "mirrored", "replicas": 33}, "training.batch_size: expected at least"),
+        ({"strategy": "horovod"}, "training.distribution.strategy: unknown value 'horovod'"),
+    ],
+)
+def test_replicas_that_do_not_fit_are_refused(tmp_path, distribution, expected):
+    assert expected in refusal(tmp_path, training__distribution=distribution)
+
+
+def test_every_candidate_is_trained_on_the_same_devices(tmp_path):
+    other = {"distribution": {"strategy": "mirrored", "replicas": 2}}
+    message = refusal(tmp_path, candidates__plain=other)
+    assert message.startswith("candidates.plain.distribution: expected that of training")
+    same = load_with(
+        tmp_path, candidates__plain=other, training__distribution=other["distribution"]
+    )
+    assert same.candidate("plain").distribution.replicas == 2
