@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from stages.ingest.scratch import scratch_array
 
@@ -121,8 +122,10 @@ def find_groups(
     sets = _DisjointSets(len(first))
     sets.join(copies, first[copies])
     if threshold > 0:
-        for rows, columns, candidates in _candidates(fingerprints, threshold):
-            _join_near(sets, fingerprints, rows, columns, candidates, threshold)
+        # Each product is too small to be divided: threads would mostly wait for each other.
+        with threadpool_limits(1, "blas"):
+            for rows, columns, candidates in _candidates(fingerprints, threshold):
+                _join_near(sets, fingerprints, rows, columns, candidates, threshold)
     return sets.smallest(np.arange(len(first)))
 
 
