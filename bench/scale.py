@@ -9,18 +9,17 @@ memory is that of each process by itself, the largest of a stage: see peaks.py. 
 the processors, which other work on the machine changes little; the seconds that passed stand beside
 it.
 
-Then all stages run on two numbers of photos of 224 x 224 px, with the params of the repository but
-for one variant. The difference tells what a further image costs in each stage, how much of that is
-done by the main process and how much by workers, and how many bytes it takes; with the exponent of
-the search for repeats, measured on the small images, this gives a table of hours and bytes for
-millions of images on clusters. It assumes that all workers are as fast as those measured, and that
-disks and networks keep up.
+Then the stages up to kfold run on two numbers of photos of 224 x 224 px, with the params of the
+repository but for one variant. The difference tells what a further image costs in each stage, how
+much of that is done by the main process and how much by workers, and how many bytes it takes. With
+the exponent of the search for repeats, measured on the small images, this gives a table of hours
+and bytes for millions of images on clusters. It assumes that all workers are as fast as those
+measured, and that disks and networks keep up.
 """
 
 import argparse
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ import numpy as np
 import yaml
 from drawn import draw_photos
 from peaks import Peak, run_stage
-from pipeline import ROOT, STAGES, copy_project
+from pipeline import ROOT, copy_project
 
 sys.path.insert(0, str(ROOT))
 
@@ -39,6 +38,8 @@ from stages.ingest.duplicates import find_groups
 SMALL, LARGE = 32, 224
 # Of `backbone` no part depends on the images.
 SPREAD = ["ingest", "augment", "embed"]
+# What comes after learns from the features, for as many epochs as the params say.
+COSTED = ["ingest", "encode", "split", "augment", "backbone", "embed", "kfold"]
 TIME_LIMIT, MEMORY_LIMIT = 1.2, 1.3
 CORES = 16
 MILLIONS, NODES = [1, 10, 100], [1, 10, 100]
@@ -112,7 +113,7 @@ def _run_small(images: int) -> dict:
 def _search_seconds(project: Path) -> float:
     shards = (project / ".cache/develop_shard").glob("*/facts.npy")
     fingerprints = np.concatenate([np.load(shard)["fingerprint"] for shard in shards])
-    start = time.process_time()
+    start = time.process_time()  # of this process, whose BLAS keeps to one thread meanwhile
     find_groups(fingerprints, np.arange(len(fingerprints)))
     return time.process_time() - start
 
@@ -150,7 +151,7 @@ def _costs(few: int, many: int) -> tuple[dict[str, list[float]], dict[str, int]]
     for images in (few, many):
         with tempfile.TemporaryDirectory() as folder:
             project = _project(Path(folder), images, LARGE, small=False)
-            seen.append(_run(project, STAGES, images))
+            seen.append(_run(project, COSTED, images))
             held.append({part: _bytes(project / part) for part in ("data/raw", "data", ".cache")})
     more = many - few
     costs = {
@@ -158,7 +159,7 @@ def _costs(few: int, many: int) -> tuple[dict[str, list[float]], dict[str, int]]
             round(1000 * max(0, after - before) / more, 3)
             for before, after in zip(seen[0][stage][-2:], seen[1][stage][-2:], strict=True)
         ]
-        for stage in STAGES
+        for stage in COSTED
     }
     return costs, {part: round((held[1][part] - held[0][part]) / more) for part in held[0]}
 
@@ -198,5 +199,4 @@ def _print_table(
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DARKROOM_CACHE", tempfile.gettempdir())
     main()
