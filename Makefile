@@ -25,7 +25,7 @@ lint: .venv/test ## Check the code's form.
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 
-bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, memory.
+bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, memory, scale.
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/kfold.py
 	$(BIN)/python bench/warp.py
@@ -35,6 +35,7 @@ bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, a
 	$(BIN)/python bench/increment.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/clusters.py
+	$(BIN)/python bench/scale.py
 
 lock: ## Write the lock files anew from pyproject.toml (needs uv).
 	uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \

@@ -1,11 +1,14 @@
 """Photos drawn by a script, as many as a measurement needs, in folders named after their class."""
 
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 CLASSES = ["ball", "bar", "cross", "frame", "ring"]
+_AT_ONCE = 1000
 
 
 def draw_photos(folder: Path, count: int, size: int, seed: int = 0) -> None:
@@ -19,7 +22,14 @@ def draw_photos(folder: Path, count: int, size: int, seed: int = 0) -> None:
     """
     for name in CLASSES:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for number in range(count):
+    starts = range(0, count, _AT_ONCE)
+    with ProcessPoolExecutor() as processes:
+        for _ in processes.map(partial(_draw_some, folder, count, size, seed), starts):
+            pass
+
+
+def _draw_some(folder: Path, count: int, size: int, seed: int, start: int) -> None:
+    for number in range(start, min(start + _AT_ONCE, count)):
         label = CLASSES[number % len(CLASSES)]
         image = _draw(label, size, np.random.default_rng([seed, number]))
         cv2.imwrite(str(folder / label / f"{number:06}.png"), image)

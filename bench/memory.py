@@ -5,28 +5,21 @@ python bench/memory.py --images 1000 4000                # a smaller one
 
 The images are drawn, 32 x 32 px, with one variant, one candidate, two folds and two epochs; the
 other params are those of the repository. What is measured is the memory that a stage asked for
-itself (anonymous and shared pages), of all its processes together, at its peak, looked up every
-20 ms. Pages of mapped files (arrays of images and features, libraries) are not counted: the system
-takes them back whenever it needs them, without writing anything. (Linux alone tells all this.)
+itself, of all its processes together, at its peak: see peaks.py.
 """
 
 import argparse
 import json
-import os
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pipeline
 import yaml
 from drawn import draw_photos
+from peaks import run_stage
 
 SIZE = 32
 LIMIT = 1.3
-_ASKED_FOR = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
 
 
 def main() -> None:
@@ -60,10 +53,9 @@ def _peaks(images: int) -> dict[str, float]:
         _make_short(project / "params.yaml")
         peaks = {}
         for stage in pipeline.STAGES:
-            start = time.perf_counter()
-            peaks[stage] = _peak(project, stage)
-            seconds = time.perf_counter() - start
-            print(f"{images:6} {stage:9}{peaks[stage]:7.0f} MB {seconds:6.1f} s", flush=True)
+            peak = run_stage(project, stage)
+            peaks[stage] = peak.together
+            print(f"{images:6} {stage:9}{peak.together:7.0f} MB {peak.seconds:6.1f} s", flush=True)
         return peaks
 
 
@@ -74,51 +66,6 @@ def _make_short(path: Path) -> None:
     params["candidates"] = {"linear": {"head": {"layers": []}}}
     params["split"]["folds"] = params["training"]["epochs"] = 2
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
-def _peak(project: Path, stage: str) -> float:
-    """Run one stage; the most megabytes that all its processes held at once."""
-    environment = {**os.environ, "DARKROOM_CACHE": str(project / ".cache")}
-    command = [sys.executable, "-m", f"stages.{stage}"]
-    peak = 0
-    with tempfile.TemporaryFile("w+") as said:
-        # A session of its own: by that its workers are known.
-        process = subprocess.Popen(
-            command, cwd=project, env=environment, stdout=said, stderr=said, start_new_session=True
-        )
-        while process.poll() is None:
-            peak = max(peak, _kilobytes(process.pid))
-            time.sleep(0.02)
-        if process.returncode:
-            said.seek(0)
-            sys.exit(f"{stage} failed: {said.read()[-2000:]}")
-    return peak / 1024
-
-
-def _kilobytes(session: int) -> int:
-    return sum(
-        int(number)
-        for process in _processes(session)
-        for number in _ASKED_FOR.findall(_read(process / "status"))
-    )
-
-
-def _processes(session: int) -> list[Path]:
-    folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
-    return [folder for folder in folders if _session(folder) == session]
-
-
-def _session(process: Path) -> int | None:
-    # The name, in brackets, may hold spaces.
-    fields = _read(process / "stat").rpartition(")")[2].split()
-    return int(fields[3]) if fields else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # it has ended meanwhile
-        return ""
 
 
 if __name__ == "__main__":

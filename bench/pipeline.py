@@ -49,6 +49,15 @@ def parse_arguments(description: str) -> argparse.Namespace:
 
 def set_up(project: Path, data: Path | None, size: str | None) -> None:
     """Copy the project and the photos into an empty folder."""
+    copy_project(project, size)
+    if data:
+        shutil.copytree(data, project / "data/raw")
+    else:
+        subprocess.run([sys.executable, "data/sample.py"], cwd=project, check=True)
+
+
+def copy_project(project: Path, size: str | None) -> None:
+    """Copy the project into an empty folder, without photos."""
     for name in ["stages", "models/weights", "data/sample.py"]:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -63,10 +72,6 @@ def set_up(project: Path, data: Path | None, size: str | None) -> None:
             flags=re.M,
         )
     (project / "params.yaml").write_text(params, encoding="utf-8")
-    if data:
-        shutil.copytree(data, project / "data/raw")
-    else:
-        subprocess.run([sys.executable, "data/sample.py"], cwd=project, check=True)
 
 
 def run(project: Path, stage: str) -> float:

@@ -14,7 +14,7 @@ from stages.common.pixels import unscaled
 from stages.common.shard_map import file_digests
 from stages.common.shards import read_shard
 from stages.common.stage import run
-from stages.common.tables import read_table, write_table
+from stages.common.tables import read_pieces, write_table
 from stages.common.variants import compute_variants, keep_variants
 
 _SHEET_IMAGES = 10
@@ -22,7 +22,7 @@ _SHEET_IMAGES = 10
 
 def main(params: Params) -> None:
     """Make the variants of all images, of test images too: those serve other uses than training."""
-    parts = sorted(set(read_table(INDEX)["part"]))
+    parts = sorted(set().union(*(piece["part"] for piece in read_pieces(INDEX))))
     variants = [variant_name(number) for number in range(1, params.augment.variants + 1)]
     names = sorted(Path(variant, part) for variant in variants for part in parts)
     files = compute_variants(params.augment, names)

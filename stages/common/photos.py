@@ -74,7 +74,16 @@ def image_id(content: bytes, copy: int = 0) -> str:
         content: The bytes of the file.
         copy: How many photos with the same bytes came before; each has an id of its own.
     """
-    digest = hashlib.sha256(content).digest()
+    return id_of_digest(content_digest(content), copy)
+
+
+def content_digest(content: bytes) -> bytes:
+    """The 32 bytes on which the id of a photo depends."""
+    return hashlib.sha256(content).digest()
+
+
+def id_of_digest(digest: bytes, copy: int = 0) -> str:
+    """The `image_id` of a photo by its `content_digest`."""
     return hashlib.sha256(digest + copy.to_bytes(8, "little")).hexdigest()[:16]
 
 

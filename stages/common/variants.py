@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from stages.common.augment_shard import augment_shard, variant_name
 from stages.common.errors import InputError
 from stages.common.features import ORIGINAL, shards_in
@@ -18,7 +20,7 @@ from stages.common.machine import cache_folder
 from stages.common.params import Augment
 from stages.common.paths import AUGMENTED, DIGESTS, IMAGES, INDEX
 from stages.common.shard_map import Task, file_digests, map_shards
-from stages.common.tables import read_table
+from stages.common.tables import read_pieces, read_table
 
 
 def image_shards(augment: Augment | None) -> dict[str, dict[str, Path]]:
@@ -74,15 +76,16 @@ def compute_variants(augment: Augment, names: Iterable[Path]) -> dict[Path, Path
         The file of each name.
     """
     names = set(names)
-    ids = read_table(INDEX).sort_values("row").groupby("part")["id"].agg(tuple) if names else {}
+    ids = _ids_by_part() if names else {}
     # How many variants there are changes none of them.
     options = augment.model_dump(mode="json", exclude={"variants"})
     found = {}
     for number in range(1, augment.variants + 1):
         variant = variant_name(number)
         wanted = {part: of_part for part, of_part in ids.items() if Path(variant, part) in names}
+        # The name of a part stands for the ids in it.
         tasks = [
-            Task((IMAGES / part, of_part), (IMAGES / part, *of_part))
+            Task((IMAGES / part, of_part), (IMAGES / part, part))
             for part, of_part in wanted.items()
         ]
         if tasks:
@@ -91,6 +94,24 @@ def compute_variants(augment: Augment, names: Iterable[Path]) -> dict[Path, Path
             for part, folder in zip(wanted, folders, strict=True):
                 found[Path(variant, part)] = folder / "images.npy"
     return found
+
+
+def _ids_by_part() -> dict[str, np.ndarray]:
+    """The ids in each shard of images in the order of its rows, as texts of 16 bytes."""
+    numbers: dict[str, int] = {}
+    pieces = [
+        (
+            piece["part"].map(lambda part: numbers.setdefault(part, len(numbers))).to_numpy(),
+            piece["row"].to_numpy(),
+            piece["id"].to_numpy().astype("S16"),
+        )
+        for piece in read_pieces(INDEX)
+    ]
+    parts, rows, ids = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    ids = ids[np.lexsort((rows, parts))]
+    ends = np.bincount(parts, minlength=len(numbers)).cumsum()
+    of_part = dict(zip(numbers, np.split(ids, ends[:-1]), strict=True))
+    return {part: of_part[part] for part in sorted(of_part)}
 
 
 def keep_variants(files: Mapping[Path, Path], among: Iterable[Path]) -> None:

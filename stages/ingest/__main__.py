@@ -1,5 +1,6 @@
 """Stage `ingest`: raw photos become labelled arrays, and all that cannot be used is listed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from stages.common.files import publish
 from stages.common.params import Ingest, Params
 from stages.common.paths import IMAGES, INDEX, MANIFEST
 from stages.common.stage import run
-from stages.common.tables import write_table
+from stages.common.tables import ROWS_AT_ONCE, write_pieces
 from stages.ingest.arrays import Developed, develop_all, identify
-from stages.ingest.duplicates import find_groups
+from stages.ingest.duplicates import find_groups, first_positions
 from stages.ingest.find_sources import find_sources
 from stages.ingest.groups import Settled, join_given, name_groups, settle_conflicts
 from stages.ingest.labelled import UNRELATED, Labelled
@@ -45,57 +46,69 @@ def main(params: Params) -> None:
     rejected += unreadable + broken
     if developed is None:
         raise _too_many(rejected, 0, ingest)
-    table, repeats = _group(developed, ingest)
-    settled = settle_conflicts(table["label"], table["exact"], ingest.conflicts)
-    rejected += _conflicting(table, settled)
+    facts, said = developed.facts, developed.said
+    pictures = first_positions(facts["exact"])
+    settled = settle_conflicts(said.labels, pictures, ingest.conflicts)
+    rejected += _conflicting(developed, pictures, settled)
     _refuse_too_many(rejected, int((~settled.rejected).sum()), ingest)
-    _refuse_lost_classes(labelled, table, rejected, ingest)
-    _write(developed, table, repeats, settled, rejected, ingest)
+    _refuse_lost_classes(labelled, developed, rejected, ingest)
+    publish(zip(developed.files, map(Path, developed.parts), strict=True), IMAGES)
+    repeats = find_groups(facts["fingerprint"], pictures, ingest.near_duplicate)
+    _write_tables(developed, repeats, settled)
+    sizes = np.stack([facts["width"], facts["height"]], axis=1)
+    issues = find_issues(facts["quality"], sizes, ingest.quality)
+    rejected = sorted(rejected, key=lambda one: (one.source, one.reason, one.detail))
+    write_reports(Findings(developed, repeats, settled, rejected, issues))
 
 
-def _group(developed: Developed, ingest: Ingest) -> tuple[pd.DataFrame, np.ndarray]:
-    """The table of all images with the name of the group of each, and its group of repeats."""
-    table, given = developed.table, developed.given_groups
-    repeats = find_groups(developed.fingerprints, table["exact"].to_numpy(), ingest.near_duplicate)
-    numbers = join_given(repeats, given)
-    return table.assign(
-        group=name_groups(numbers, table["original"], given),
-        given_group=[", ".join(groups) for groups in given],
-    ), repeats
-
-
-def _conflicting(table: pd.DataFrame, settled: Settled) -> list[Rejected]:
+def _conflicting(developed: Developed, pictures: np.ndarray, settled: Settled) -> list[Rejected]:
     """The images that cannot be used since the same picture has another label elsewhere."""
-    lost = table[settled.rejected]
-    copies = table[table["exact"].isin(lost["exact"])]
-    said = copies.groupby("exact")["label"].agg(lambda labels: sorted(set(labels)))
+    labels, lost = developed.said.labels, np.flatnonzero(settled.rejected)
+    said: dict[int, set[str]] = {picture: set() for picture in pictures[lost].tolist()}
+    for copy in np.flatnonzero(np.isin(pictures, pictures[lost])):
+        said[int(pictures[copy])].add(labels[copy])
     return [
         Rejected(
-            row.source,
+            source,
             "conflicting_label",
-            f"labelled {row.label!r}, and of all copies of the picture {said[row.exact]}",
+            f"labelled {labels[image]!r}, and of all copies of the picture "
+            f"{sorted(said[int(pictures[image])])}",
         )
-        for row in lost.itertuples()
+        for image, source in zip(lost, developed.names.take(lost), strict=True)
     ]
 
 
-def _write(
-    developed: Developed,
-    table: pd.DataFrame,
-    repeats: np.ndarray,
-    settled: Settled,
-    rejected: list[Rejected],
-    ingest: Ingest,
-) -> None:
-    publish(((file, Path(part)) for file, part in developed.shards), IMAGES)
+def _write_tables(developed: Developed, repeats: np.ndarray, settled: Settled) -> None:
+    groups = developed.said.groups
+    names = name_groups(join_given(repeats, groups), developed.originals, groups)
+    order = np.argsort(developed.ids)
+    used = order[~settled.rejected[order]]
+
+    def index() -> Iterator[pd.DataFrame]:
+        for some in _pieces(order):
+            parts = [developed.parts[one] for one in developed.part_of[some]]
+            yield pd.DataFrame(
+                {
+                    "id": developed.ids[some].astype(str),
+                    "part": parts,
+                    "row": developed.row_of[some],
+                }
+            )
+
+    def manifest() -> Iterator[pd.DataFrame]:
+        for some in _pieces(used):
+            table = developed.table(some, settled.labels)
+            yield table.assign(group=names[some].astype(str))[_COLUMNS]
+
     # Arrays know nothing of labels: an image that its label rejects keeps its row in them.
-    write_table(table.sort_values("id")[["id", "part", "row"]], INDEX)
-    used = table.assign(label=settled.labels)[~settled.rejected]
-    write_table(used.sort_values("id")[_COLUMNS], MANIFEST)
-    sizes = table[["width", "height"]].to_numpy()
-    issues = find_issues(developed.measures, sizes, ingest.quality)
-    rejected = sorted(rejected, key=lambda one: (one.source, one.reason, one.detail))
-    write_reports(Findings(table, used, repeats, settled, rejected, issues))
+    write_pieces(index, INDEX)
+    write_pieces(manifest, MANIFEST)
+
+
+def _pieces(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Images some at a time, since a row of a table takes much more memory than its number."""
+    for start in range(0, len(images), ROWS_AT_ONCE):
+        yield images[start : start + ROWS_AT_ONCE]
 
 
 def _found(rejected: list[Rejected]) -> str:
@@ -129,10 +142,10 @@ def _is_lost(one: Rejected) -> bool:
 
 
 def _refuse_lost_classes(
-    labelled: Labelled, table: pd.DataFrame, rejected: list[Rejected], ingest: Ingest
+    labelled: Labelled, developed: Developed, rejected: list[Rejected], ingest: Ingest
 ) -> None:
     """Refuse that no photo of a folder can be used: a table may hold rare labels, a folder not."""
-    lost = labelled.folder_classes - set(table["label"])
+    lost = labelled.folder_classes - set(developed.said.labels)
     if lost:
         raise InputError(
             f"{ingest.source}: expected usable photos of every class, found none of "

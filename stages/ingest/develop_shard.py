@@ -12,11 +12,11 @@ from stages.ingest.measures import luma_of, measure, shrink
 from stages.ingest.pixel_tables import PixelRow
 from stages.ingest.sources import Source, in_order
 
-_FACTS = np.dtype(
+FACTS = np.dtype(
     [
         ("width", np.int64),
         ("height", np.int64),
-        ("exact", "U32"),
+        ("exact", "S32"),
         ("fingerprint", np.uint8, 192),
         ("quality", np.float32, 4),
     ]
@@ -25,7 +25,7 @@ _FACTS = np.dtype(
 
 def develop_shard(
     sources: Sequence[Source | PixelRow],
-    originals: Sequence[str],
+    originals: Sequence[bytes],
     size: tuple[int, int],
     color: Literal["rgb", "grayscale"],
     fit: Literal["stretch", "crop", "pad"],
@@ -37,7 +37,7 @@ def develop_shard(
 
     Args:
         sources: The n photos.
-        originals: The id of the bytes that each had when it was read before.
+        originals: The id of the bytes that each had when it was read before, as texts of bytes.
         size, color, fit: As in `develop`.
         background, min_side, megapixels: As in `open_photo`.
 
@@ -53,7 +53,7 @@ def develop_shard(
     rejected, facts, lumas = [], [], []
     images = np.empty((len(sources), *size, 3 if color == "rgb" else 1), np.uint8)
     for source, original, content in zip(sources, originals, in_order(_read, sources), strict=True):
-        if image_id(content) != original:
+        if image_id(content).encode() != original:
             raise _changed(source, "other bytes")
         try:
             image = open_image(content, tuple(background), megapixels, min_side)
@@ -77,7 +77,7 @@ def develop_shard(
     return {
         "rejected": np.array(rejected, dtype=str).reshape(len(rejected), 2),
         "images": images[: len(facts)],
-        "facts": np.array(facts, _FACTS),
+        "facts": np.array(facts, FACTS),
     }
 
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
+from threadpoolctl import threadpool_limits
+
+from stages.ingest.scratch import scratch_array
 
 # Measured on 1,484 traffic lights (30 x 61 px) and 3,119 flowers (224 px): unrelated images begin
 # to meet at 0.19 and 0.26; of copies re-encoded, halved or darkened by 20 %, 99.5 % lie below 0.18.
@@ -32,8 +35,15 @@ LUMA_CHROMA = np.array([[77, 150, 29], [-22, -42, 64], [64, -54, -10]], np.float
 SEARCH_DIMENSIONS = 32
 ROUNDING = 1e-5  # well above the error of a product of two float32 patterns
 
+# The columns of a projection in which the last two are exchanged; see `_project`.
+_MIRROR = [*range(SEARCH_DIMENSIONS), SEARCH_DIMENSIONS + 1, SEARCH_DIMENSIONS]
+
 # Images that are compared at once, so many with so many: their products stay in the CPU's cache.
-ROWS, COLUMNS = 512, 2048
+ROWS, COLUMNS = 128, 2048
+# Into so many slices, about, the images are cut along each of the first axes.
+SLICES = 20
+# Cells are kept apart by so many axes; they are never cut along more.
+BOX_DIMENSIONS = 8
 
 
 def fingerprint(image: np.ndarray) -> np.ndarray:
@@ -100,20 +110,22 @@ def find_groups(
 
     Args:
         fingerprints: uint8 (n, 192), one row of `fingerprint` per image.
-        exact: n digests, equal for images with the same pixels.
+        exact: n digests or numbers, equal for images with the same pixels.
         threshold: largest distance of near duplicates, 0 to 2; it is roughly the RMS difference of
             two thumbnails as a share of their contrast. At 0 only equal digests join.
 
     Returns:
         int64 (n,): the group of each image, which is the smallest index in that group.
     """
-    first = _first_position(np.asarray(exact))
+    first = first_positions(np.asarray(exact))
     copies = np.flatnonzero(first != np.arange(len(first)))
     sets = _DisjointSets(len(first))
     sets.join(copies, first[copies])
     if threshold > 0:
-        for rows, columns, candidates in _candidates(fingerprints, threshold):
-            _join_near(sets, fingerprints, rows, columns, candidates, threshold)
+        # Each product is too small to be divided: threads would mostly wait for each other.
+        with threadpool_limits(1, "blas"):
+            for rows, columns, candidates in _candidates(fingerprints, threshold):
+                _join_near(sets, fingerprints, rows, columns, candidates, threshold)
     return sets.smallest(np.arange(len(first)))
 
 
@@ -151,52 +163,89 @@ def _candidates(
     """Tiles of pairs that hold every pair within the threshold, and few others.
 
     An orthonormal projection never lengthens a distance, so no near pair is missed if patterns are
-    compared on few axes; along the first of these, only neighbours are. All products of two blocks
-    of patterns are one multiplication of matrices, which beats search trees: at 30 dimensions
-    and more these look into nearly every leaf.
-
-    Yields:
-        Two arrays of indices, and a bool matrix that says which pairs of them may be near.
+    compared on few axes, and of these only the ones in cells that come near each other. All
+    products of two cells are one multiplication of matrices, which beats search trees: at 30
+    dimensions and more these look into nearly every leaf.
     """
-    textured, left, right = _project(fingerprints)
+    textured, points = _project(fingerprints)
     bound = np.float32(-(threshold**2) / 2 - ROUNDING)
-    position = left[:, 0]
-    for start in range(0, len(textured), ROWS):
-        rows = slice(start, start + ROWS)
-        reach = position[rows][-1] + threshold + ROUNDING
-        end = int(np.searchsorted(position, reach, side="right"))
-        for begin in range(start, end, COLUMNS):
-            columns = slice(begin, min(begin + COLUMNS, end))
-            candidates = left[rows] @ right[columns].T >= bound
-            if candidates.any():
-                yield textured[rows], textured[columns], candidates
+    starts, low, high = _boxes(points)
+    ends = np.minimum(starts + ROWS, len(points))
+    for cell, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        rows = slice(start, end)
+        mirrored = points[rows][:, _MIRROR]
+        gaps = np.maximum(low[cell:] - high[cell], low[cell] - high[cell:])
+        apart = np.square(np.maximum(gaps, 0)).sum(axis=1)
+        near = cell + np.flatnonzero(apart <= (threshold + ROUNDING) ** 2)
+        for run in np.split(near, np.flatnonzero(np.diff(near) > 1) + 1):
+            for begin in range(starts[run[0]], ends[run[-1]], COLUMNS):
+                columns = slice(begin, min(begin + COLUMNS, ends[run[-1]]))
+                candidates = mirrored @ points[columns].T >= bound
+                if candidates.any():
+                    yield textured[rows], textured[columns], candidates
 
 
-def _project(fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _project(fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Patterns on their own principal axes, where few dimensions hold most of a distance.
 
     Returns:
-        The indices of the m images that are not blank, in the order of the first axis, and two
-        float32 matrices (m, axes + 2): the product of a row of the first with a row of the second
-        is minus half the squared distance of the two projections.
+        The indices of the m images that are not blank, cell by cell, and a float32 matrix
+        (m, axes + 2): the product of a row with another, of which the last two columns are
+        exchanged, is minus half the squared distance of the two projections.
     """
-    blocks = [slice(start, start + COLUMNS) for start in range(0, len(fingerprints), COLUMNS)]
+    blocks = _blocks(len(fingerprints))
     scatter = np.zeros((fingerprints.shape[1], fingerprints.shape[1]))
     for block in blocks:
         rows = patterns(fingerprints[block])
         scatter += rows.T @ rows
     axes = np.linalg.eigh(scatter)[1][:, : -SEARCH_DIMENSIONS - 1 : -1].astype(np.float32)
-    projected = np.empty((len(fingerprints), SEARCH_DIMENSIONS), np.float32)
+    projected = scratch_array((len(fingerprints), SEARCH_DIMENSIONS), np.float32)
     is_textured = np.empty(len(fingerprints), bool)
     for block in blocks:
         rows = patterns(fingerprints[block])
         projected[block], is_textured[block] = rows @ axes, rows.any(axis=1)
     textured = np.flatnonzero(is_textured)
-    textured = textured[np.argsort(projected[textured, 0], kind="stable")]
-    projected = projected[textured]
-    half = np.square(projected).sum(axis=1, keepdims=True) / 2
-    one = np.ones_like(half)
-    return textured, np.hstack([projected, -half, one]), np.hstack([projected, one, -half])
+    _sort_into_cells(textured, projected)
+    points = scratch_array((len(textured), SEARCH_DIMENSIONS + 2), np.float32)
+    for block in _blocks(len(textured)):
+        some = projected[textured[block]]
+        half = np.square(some).sum(axis=1, keepdims=True) / 2
+        points[block] = np.hstack([some, -half, np.ones_like(half)])
+    return textured, points
+
+
+def _sort_into_cells(images: np.ndarray, projected: np.ndarray) -> None:
+    """Order images so that each `ROWS` of them lie close together on the first axes.
+
+    They are cut into slices along the first axis, each of these along the second, and so on, so
+    that a cell is about as many slices wide on each. The more images, the more axes.
+    """
+    cells = len(images) / ROWS
+    axes = max(1, round(np.log(max(cells, 1)) / np.log(SLICES)))
+    size = max(len(images), 1)
+    for axis in range(axes):
+        # Whole cells, so that each lies in one slice.
+        slices = max(1, round((size / ROWS) ** (1 / (axes - axis))))
+        inner = -(-size // (slices * ROWS)) * ROWS
+        for start in range(0, len(images), size):
+            some = images[start : start + size]
+            some[:] = some[np.argsort(projected[some, axis], kind="stable")]
+        size = inner
+
+
+def _boxes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each cell begins, and its least and greatest place on the first axes."""
+    starts = np.arange(0, len(points), ROWS)
+    low = np.empty((len(starts), BOX_DIMENSIONS), np.float32)
+    high = np.empty_like(low)
+    for cell, start in enumerate(starts):
+        inside = points[start : start + ROWS, :BOX_DIMENSIONS]
+        low[cell], high[cell] = inside.min(axis=0), inside.max(axis=0)
+    return starts, low, high
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(start, start + COLUMNS) for start in range(0, count, COLUMNS)]
 
 
 def _join_near(
@@ -227,7 +276,14 @@ def _join_near(
         candidates &= sets.smallest(rows)[:, None] != sets.smallest(columns)
 
 
-def _first_position(labels: np.ndarray) -> np.ndarray:
+def first_positions(labels: np.ndarray) -> np.ndarray:
     """For each label, the first position at which it stands; int64 (n,)."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int64)
+    order = np.argsort(labels, kind="stable")
+    is_first = np.ones(len(labels), bool)
+    for block in _blocks(len(labels) - 1):
+        ordered = labels[order[block.start : block.stop + 1]]
+        is_first[1:][block] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(is_first)
+    first = np.empty(len(labels), np.int64)
+    first[order] = np.repeat(order[starts], np.diff(starts, append=len(labels)))
+    return first

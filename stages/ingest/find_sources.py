@@ -18,6 +18,7 @@ what cannot be used is listed and stops nothing else. The reasons that this modu
 | `unreadable` | an encrypted or sparse member, or one packed in a rare way; a closed folder |
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -36,6 +37,7 @@ from stages.ingest.archives import (
     list_tar,
     list_zip,
 )
+from stages.ingest.scratch import ScratchList
 from stages.ingest.sources import TABLE_SUFFIXES, Rejected, Source
 from stages.ingest.stores import is_url, list_store
 
@@ -60,7 +62,7 @@ class _Found(NamedTuple):
     fault: Fault | None
 
 
-def find_sources(folder: Path | str, limits: Limits) -> tuple[list[Source], list[Rejected]]:
+def find_sources(folder: Path | str, limits: Limits) -> tuple[ScratchList[Source], list[Rejected]]:
     """All files below a folder, or below the URL of a folder, in the order of their names.
 
     An archive is read as if it were a folder of its name; nothing is unpacked to disk. What
@@ -72,20 +74,21 @@ def find_sources(folder: Path | str, limits: Limits) -> tuple[list[Source], list
     Raises:
         InputError: A store cannot be listed or read.
     """
-    sources, rejected = [], []
+    sources: ScratchList[Source] = ScratchList()
+    rejected = []
     listed = _in_store if is_url(str(folder)) else _on_disk
     for name, file, size, fault in listed(str(folder), limits):
         if fault is not None:
             rejected.append(_rejected(name, fault))
         elif name.lower().endswith(ARCHIVE_SUFFIXES):
             members, faults = _find_members(file, name, size, limits)
-            sources += members
+            sources.extend(sorted(members, key=lambda member: member.name))
             rejected += faults
         else:
             sources.append(Source(name, file, size))
     order = [(one.source, one.reason, one.detail) for one in rejected]
     rejected = [Rejected(*one) for one in sorted(order)]
-    return sorted(sources, key=lambda source: source.name), rejected
+    return sources.sorted(key=lambda source: source.name), rejected
 
 
 def _rejected(name: str, fault: Fault) -> Rejected:
@@ -105,40 +108,63 @@ def _in_store(url: str, limits: Limits) -> Iterator[_Found]:
 
 
 def _on_disk(folder: str, limits: Limits) -> Iterator[_Found]:
-    for name, entry in _walk(folder):
-        fault = _fault_on_disk(name, entry)
-        size = 0 if fault else entry.stat().st_size
-        yield _Found(name, entry.path, size, fault or _fault_of_file(name, size, limits))
+    for name in _walk(Path(folder)):
+        file = Path(folder, name)
+        fault = _fault_on_disk(name, file)
+        size = 0 if fault else file.stat().st_size
+        yield _Found(name, str(file), size, fault or _fault_of_file(name, size, limits))
 
 
-def _walk(folder: str) -> Iterator[tuple[str, os.DirEntry]]:
-    """Everything below a folder that is no litter and no folder that can be entered."""
-    waiting = [(entry.name, entry) for entry in os.scandir(folder)] if Path(folder).is_dir() else []
+def _walk(folder: Path) -> Iterator[str]:
+    """Everything below a folder that is no litter and no folder that can be entered.
+
+    In the order of the names, so that no list of all needs to be sorted.
+    """
+    waiting = [("", _names_in(folder) if folder.is_dir() else [])]
     while waiting:
-        name, entry = waiting.pop()
-        if is_litter(entry.name):
+        above, names = waiting[-1]
+        if not names:
+            waiting.pop()
             continue
-        try:
-            inside = list(os.scandir(entry)) if entry.is_dir(follow_symlinks=False) else None
-        except OSError:
-            inside = None
+        name = above + names.pop()
+        inside = None
+        if name.endswith("/"):
+            name = name[:-1]
+            with contextlib.suppress(OSError):
+                if (folder / name).is_dir() and not (folder / name).is_symlink():
+                    inside = _names_in(folder / name)
         if inside is None:
-            yield name, entry
+            yield name
         else:
-            waiting += [(f"{name}/{one.name}", one) for one in inside]
+            waiting.append((f"{name}/", inside))
 
 
-def _fault_on_disk(name: str, entry: os.DirEntry) -> Fault | None:
+def _names_in(folder: Path) -> list[str]:
+    """What stands in a folder, the last first; with a slash behind what names follow."""
+    with os.scandir(folder) as entries:
+        names = [
+            f"{entry.name}/" if _is_folder(entry) else entry.name
+            for entry in entries
+            if not is_litter(entry.name)
+        ]
+    return sorted(names, reverse=True)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    return entry.is_dir(follow_symlinks=False) or entry.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def _fault_on_disk(name: str, file: Path) -> Fault | None:
     if _NO_TEXT.search(name):
         return Fault("unsafe_name", "not in UTF-8, so no table can hold it")
     try:
-        facts = entry.stat()
+        facts = file.stat()
     except OSError as error:
-        if entry.is_symlink():
+        if file.is_symlink():
             return Fault("link", "a link to nothing; copy the file itself")
         return Fault("unreadable", one_line(error))
     if stat.S_ISDIR(facts.st_mode):
-        if entry.is_symlink():
+        if file.is_symlink():
             return Fault("link", "a link to a folder; copy the files themselves")
         return Fault("unreadable", "a folder that cannot be opened")
     if not stat.S_ISREG(facts.st_mode):

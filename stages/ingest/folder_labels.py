@@ -20,7 +20,7 @@ def label_by_folders(photos: Sequence[Source], ingest: Ingest) -> Labelled:
     found = Labelled()
     if not photos:
         return found
-    folders = read_folders([photo.name for photo in photos], ingest.class_folder)
+    folders = read_folders((photo.name for photo in photos), ingest.class_folder)
     for photo, label, side in zip(photos, folders.labels, folders.sides, strict=True):
         if label is None:
             detail = "put it into a folder named after its class, or name it in a table of labels"
@@ -35,7 +35,7 @@ def label_by_folders(photos: Sequence[Source], ingest: Ingest) -> Labelled:
 
 def label_by_names(photos: Sequence[Source], ingest: Ingest) -> Labelled:
     found = Labelled(layout=[f"names of files ({ingest.pattern})"] if photos else [])
-    sides = read_sides([photo.name for photo in photos])
+    sides = read_sides(photo.name for photo in photos)
     for photo, side in zip(photos, sides, strict=True):
         label = find_in_name(photo.name, ingest).get("label")
         if label:

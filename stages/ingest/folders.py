@@ -5,9 +5,12 @@ validation or test is a given split. What is left is the class, if only one leve
 where several can, nobody but the user knows.
 """
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from stages.common.errors import InputError
 from stages.ingest.find_sources import ARCHIVE_SUFFIXES
@@ -34,7 +37,7 @@ class Folders:
 
 
 def read_folders(
-    names: Sequence[str], class_folder: Literal["auto", "first", "last"] = "auto"
+    names: Iterable[str], class_folder: Literal["auto", "first", "last"] = "auto"
 ) -> Folders:
     """Read the classes and the given split off the paths of photos.
 
@@ -45,19 +48,41 @@ def read_folders(
     Raises:
         InputError: With `auto`, several levels of folders could be the classes.
     """
-    rows, sides = strip_folders([folder_parts(name) for name in names])
+    folders, folder_of = _distinct_folders(names)
+    rows, sides = strip_folders(folders)
+    sides = [sides[folder] for folder in folder_of]
     chosen = _find_level(rows) if class_folder == "auto" else class_folder
     if isinstance(chosen, int):
         labels = [row[chosen] if len(row) > chosen else None for row in rows]
-        return Folders(labels, sides, "the only folders that differ")
-    number = 0 if chosen == "first" else -1
-    labels = [row[number] if row else None for row in rows]
-    return Folders(labels, sides, f"the {chosen} folder of each path")
+        level = "the only folders that differ"
+    else:
+        number = 0 if chosen == "first" else -1
+        labels = [row[number] if row else None for row in rows]
+        level = f"the {chosen} folder of each path"
+    return Folders([labels[folder] for folder in folder_of], sides, level)
 
 
-def read_sides(names: Sequence[str]) -> list[str]:
+def read_sides(names: Iterable[str]) -> list[str]:
     """The sides of a given split alone, whatever else the folders say; as in `Folders`."""
-    return strip_folders([folder_parts(name) for name in names])[1]
+    folders, folder_of = _distinct_folders(names)
+    sides = strip_folders(folders)[1]
+    return [sides[folder] for folder in folder_of]
+
+
+def _distinct_folders(names: Iterable[str]) -> tuple[list[Parts], np.ndarray]:
+    """The folders around photos, each once, and the number of that of each photo."""
+    numbers: dict[str, int] = {}
+    around: list[Parts] = []
+
+    def number(name: str) -> int:
+        folder = posixpath.dirname(name)
+        if folder not in numbers:
+            numbers[folder] = len(around)
+            around.append(folder_parts(name))
+        return numbers[folder]
+
+    folder_of = np.fromiter(map(number, names), np.int32)
+    return around, folder_of
 
 
 def folder_parts(name: str) -> Parts:

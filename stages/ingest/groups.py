@@ -1,6 +1,6 @@
 """Groups of images that belong together, and the same picture under two labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,8 +22,10 @@ def join_given(repeats: np.ndarray, given: Sequence[tuple[str, ...]]) -> np.ndar
     Returns:
         int64 (n,): images that share a name, or whose repeats do, have the same number.
     """
-    images = np.arange(len(repeats))
     owners = [(image, name) for image, names in enumerate(given) for name in names]
+    if not owners:
+        return repeats
+    images = np.arange(len(repeats))
     members = np.array([image for image, _ in owners], dtype=np.int64)
     # Each name is a node of its own, behind the images.
     nodes = len(images) + pd.factorize(np.array([name for _, name in owners], dtype=object))[0]
@@ -34,7 +36,7 @@ def join_given(repeats: np.ndarray, given: Sequence[tuple[str, ...]]) -> np.ndar
 
 
 def name_groups(
-    numbers: np.ndarray, originals: Sequence[str], given: Sequence[tuple[str, ...]]
+    numbers: np.ndarray, originals: np.ndarray, given: Sequence[tuple[str, ...]]
 ) -> np.ndarray:
     """A name for each group that stays the same as the data grow, as far as that can be.
 
@@ -43,26 +45,28 @@ def name_groups(
 
     Args:
         numbers: int64 (n,), the group of each image.
-        originals: n ids, equal for copies of one file.
+        originals: (n,) ids as texts of bytes, equal for copies of one file.
         given: As for `join_given`.
 
     Returns:
-        n texts of 16 hexadecimal digits.
+        (n,) texts of 16 bytes, hexadecimal digits.
     """
-    numbers = numbers.tolist()
-    names = _smallest(zip(numbers, originals, strict=True))
-    pairs = ((number, name) for number, some in zip(numbers, given, strict=True) for name in some)
-    names |= {number: digest("group", name).hex()[:16] for number, name in _smallest(pairs).items()}
-    return np.array([names[number] for number in numbers], dtype=object)
-
-
-def _smallest(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """The smallest text of each number."""
-    found: dict[int, str] = {}
-    for number, text in pairs:
-        if number not in found or text < found[number]:
-            found[number] = text
-    return found
+    names = originals.astype("S16")
+    _, group, count = np.unique(numbers, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(count[group] > 1)
+    several = several[np.lexsort((names[several], group[several]))]
+    starts = np.flatnonzero(np.diff(group[several], prepend=-1))
+    names[several] = np.repeat(names[several[starts]], count[group[several[starts]]])
+    first: dict[int, str] = {}
+    for number, some in zip(group, given, strict=True):
+        if some:
+            first[number] = min(first.get(number, min(some)), *some)
+    for number, name in first.items():
+        first[number] = digest("group", name).hex()[:16]
+    if first:
+        for image, number in enumerate(group):
+            names[image] = first.get(number, names[image])
+    return names
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,14 @@ def settle_conflicts(
 
     Args:
         labels: n labels.
-        pictures: n digests, equal for images with the same pixels.
+        pictures: n digests or numbers, equal for images with the same pixels.
         policy: `ingest.conflicts`; without a majority of more than half, majority rejects.
     """
-    table = pd.DataFrame({"label": list(labels), "picture": list(pictures)})
+    settled, done = np.array(labels, dtype=object), np.full(len(labels), "", dtype=object)
+    _, picture, count = np.unique(pictures, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(count[picture] > 1)
+    table = pd.DataFrame({"label": settled[several], "picture": picture[several]}, index=several)
     conflict = table.groupby("picture")["label"].transform("nunique") > 1
-    done = np.full(len(table), "", dtype=object)
-    settled = table["label"].to_numpy(dtype=object).copy()
     for _, copies in table[conflict].groupby("picture"):
         counts = copies["label"].value_counts()
         where = copies.index.to_numpy()

@@ -1,11 +1,12 @@
 """Photos with what is said of them, and the files and rows that have no label."""
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from stages.common.params import Encode
 from stages.ingest.pixel_tables import PixelRow
+from stages.ingest.scratch import ScratchList
 from stages.ingest.sides import are_sides, to_side
 from stages.ingest.sources import Rejected, Source
 from stages.ingest.tables import TextTable
@@ -39,7 +40,7 @@ class Labelled:
         folder_classes: The labels that come from folders.
     """
 
-    photos: list[Photo] = field(default_factory=list)
+    photos: ScratchList[Photo] = field(default_factory=ScratchList)
     rejected: list[Rejected] = field(default_factory=list)
     layout: list[str] = field(default_factory=list)
     folder_classes: set[str] = field(default_factory=set)
@@ -58,14 +59,14 @@ class Labelled:
 
 def without_lone_side(found: Labelled) -> Labelled:
     """No given split if only one side has labels: a train folder beside an unlabelled test."""
-    if are_sides(photo.split for photo in found.photos if photo.split):
+    sides = {photo.split for photo in found.photos if photo.split}
+    if not sides or are_sides(sides):
         return found
-    return replace(found, photos=[replace(photo, split="") for photo in found.photos])
+    return replace(found, photos=ScratchList(replace(photo, split="") for photo in found.photos))
 
 
-def reject_empty(found: Labelled, photos: Iterable[Photo], encode: Encode, why: str) -> Labelled:
+def reject_empty(found: Labelled, photos: Sequence[Photo], encode: Encode, why: str) -> Labelled:
     """Add photos; those of an empty label only where a photo may show none of the labels."""
-    photos = list(photos)
     several = any(encode.separator in photo.label for photo in photos)
     may_be_empty = encode.task == "multilabel" or (encode.task == "auto" and several)
     for photo in photos:

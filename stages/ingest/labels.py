@@ -23,11 +23,13 @@ from stages.ingest.folder_labels import add_pattern, label_by_folders, label_by_
 from stages.ingest.labelled import (
     UNRELATED,
     Labelled,
+    Photo,
     reject_empty,
     sides_of_tables,
 )
 from stages.ingest.pixel_layouts import find_layout
 from stages.ingest.pixel_tables import PixelLayout, PixelRow, rows
+from stages.ingest.scratch import ScratchList
 from stages.ingest.sources import Source, in_order
 from stages.ingest.table_labels import LOOKED_AT, label_by_tables, read_row
 from stages.ingest.tables import is_table
@@ -67,8 +69,8 @@ def label_photos(files: Sequence[Source], ingest: Ingest, encode: Encode) -> Lab
         InputError: What labels the photos is not certain, or not what the params say.
     """
     tables = [file for file in files if is_table(file.name)]
-    found, photos = Labelled(), []
-    documents = [file for file in files if is_document(file.name)]
+    found, photos = Labelled(), ScratchList[Source]()
+    documents = (file for file in files if is_document(file.name))
     looks = in_order(_looks_like_photo, documents)
     for file in files:
         if is_document(file.name) and not next(looks):
@@ -79,7 +81,7 @@ def label_photos(files: Sequence[Source], ingest: Ingest, encode: Encode) -> Lab
         pixels, tables = _read_pixels(tables, ingest, encode)
         found += pixels
     if ingest.layout == "pixels":
-        found += _leave_all([*tables, *photos], "ingest.layout is pixels")
+        found += _leave_all(itertools.chain(tables, photos), "ingest.layout is pixels")
     elif ingest.layout == "names" or (ingest.layout == "auto" and "label" in ingest.pattern_parts):
         found += label_by_names(photos, ingest)
         found += _leave_all(tables, "ingest.pattern finds the labels")
@@ -89,7 +91,9 @@ def label_photos(files: Sequence[Source], ingest: Ingest, encode: Encode) -> Lab
     else:
         found += label_by_tables(photos, tables, ingest, encode)
     _refuse_missing_layout(found, ingest)
-    return replace(found, photos=[add_pattern(photo, ingest) for photo in found.photos])
+    if ingest.pattern is None:
+        return found
+    return replace(found, photos=ScratchList(add_pattern(one, ingest) for one in found.photos))
 
 
 def _leave_all(files: Iterable[Source], why: str) -> Labelled:
@@ -141,7 +145,7 @@ def _read_pixel_table(
         ]
     )
     wanted = [*columns.labels, *columns.groups, *([] if columns.split is None else [columns.split])]
-    taken = []
+    taken = ScratchList[Photo]()
     for row, texts in rows(table, layout, wanted):
         cells = dict(zip(wanted, texts, strict=True))
         photo = read_row(row, cells, header, columns, encode, table.name, side)

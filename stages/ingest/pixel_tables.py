@@ -12,6 +12,7 @@ from stages.common.errors import shown
 from stages.common.photos import Unusable
 from stages.ingest.cells import lines, split_cells, try_split
 from stages.ingest.sources import Source
+from stages.ingest.stores import is_url
 
 # Of the number in names: so wide that rows added later change no earlier name.
 _DIGITS = 8
@@ -72,6 +73,11 @@ class PixelRow:
     def name(self) -> str:
         """As if the table were a folder of files that are called by the number of the line."""
         return f"{self.source.name}/{self.line:0{_DIGITS}}"
+
+    @property
+    def in_stream(self) -> bool:
+        """As in `Source`."""
+        return self.source.place is not None or is_url(self.source.file)
 
     def read(self) -> bytes:
         """The image as the bytes of a binary PGM or PPM file.

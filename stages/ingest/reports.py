@@ -1,5 +1,6 @@
 """What `ingest` reports: every file that is not used, repeats, conflicts and doubtful images."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
@@ -12,6 +13,7 @@ from stages.common.paths import IMAGES, REPORTS
 from stages.common.pictures import contact_sheet, save_photo
 from stages.common.shards import read_shard
 from stages.common.tables import write_json, write_table
+from stages.ingest.arrays import Developed
 from stages.ingest.groups import Settled
 from stages.ingest.labelled import Labelled
 from stages.ingest.sources import Rejected
@@ -27,16 +29,14 @@ class Findings:
     """What is known at the end of `ingest`.
 
     Attributes:
-        table: All n developed images.
-        used: Those of them in the manifest, with their final labels.
+        developed: All n images.
         repeats: int64 (n,), the group of repeats of each image.
         settled: What became of the same picture under two labels.
         rejected: Files and rows that are not used.
-        issues: `image` (position in `table`), `issue` and `value` of images of doubtful quality.
+        issues: `image` (its position), `issue` and `value` of images of doubtful quality.
     """
 
-    table: pd.DataFrame
-    used: pd.DataFrame
+    developed: Developed
     repeats: np.ndarray
     settled: Settled
     rejected: list[Rejected]
@@ -45,13 +45,16 @@ class Findings:
 
 def log_labels(labelled: Labelled) -> None:
     """Say where the labels come from, and how many photos each has."""
-    counts = Counter(photo.label for photo in labelled.photos)
+    counts, sides = Counter[str](), Counter[str]()
+    for photo in labelled.photos:
+        counts[photo.label] += 1
+        sides[photo.split] += bool(photo.split)
+    sides = +sides
     shown = ", ".join(f"{label} {counts[label]}" for label in sorted(counts)[:_SHOWN_LABELS])
     more = f" and {len(counts) - _SHOWN_LABELS} more" if len(counts) > _SHOWN_LABELS else ""
     for layout in labelled.layout:
         log(f"ingest: labels from {layout}")
     log(f"ingest: {len(labelled.photos)} photos with {len(counts)} labels: {shown}{more}")
-    sides = Counter(photo.split for photo in labelled.photos if photo.split)
     if sides:
         given = ", ".join(f"{side} {count}" for side, count in sorted(sides.items()))
         log(f"ingest: given sides: {given}")
@@ -66,7 +69,7 @@ def write_reports(findings: Findings) -> None:
     write_table(repeated[["group", "id", "source", "label", "exact"]], FOLDER / "groups.csv")
     conflicts = _conflicts(findings, repeated)
     write_table(conflicts, FOLDER / "conflicts.csv")
-    doubtful = findings.table.iloc[findings.issues["image"]].reset_index(drop=True)
+    doubtful = _table(findings, findings.issues["image"].to_numpy()).reset_index(drop=True)
     doubtful = doubtful.join(findings.issues[["issue", "value"]].reset_index(drop=True))
     doubtful = doubtful.sort_values(["issue", "source"])
     write_table(doubtful[["id", "source", "label", "issue", "value"]], FOLDER / "quality.csv")
@@ -82,12 +85,18 @@ def write_reports(findings: Findings) -> None:
     )
 
 
+def _table(findings: Findings, images: np.ndarray) -> pd.DataFrame:
+    """Some images with the labels that they had at first."""
+    labels = np.array(findings.developed.said.labels, dtype=object)
+    return findings.developed.table(images, labels)
+
+
 def _repeated(findings: Findings) -> pd.DataFrame:
     """The images that repeat another one, each with the smallest id among its repeats."""
-    table = findings.table.assign(done=findings.settled.done)
-    table = table[pd.Series(findings.repeats).duplicated(keep=False).to_numpy()].copy()
-    numbers = findings.repeats[table.index]
-    table["group"] = table["id"].groupby(numbers).transform("min")
+    copies = np.bincount(findings.repeats, minlength=len(findings.repeats))
+    images = np.flatnonzero(copies[findings.repeats] > 1)
+    table = _table(findings, images).assign(done=findings.settled.done[images])
+    table["group"] = table["id"].groupby(findings.repeats[images]).transform("min")
     return table.sort_values(["group", "source"])
 
 
@@ -102,18 +111,19 @@ def _conflicts(findings: Findings, repeated: pd.DataFrame) -> pd.DataFrame:
 def _facts(
     findings: Findings, repeated: pd.DataFrame, conflicts: pd.DataFrame, doubtful: pd.DataFrame
 ) -> dict:
+    is_used = ~findings.settled.rejected
+    used = int(is_used.sum())
+    sides = Counter(itertools.compress(findings.developed.said.splits, is_used))
     return {
-        "found": len(findings.used) + len(findings.rejected),
-        "used": len(findings.used),
+        "found": used + len(findings.rejected),
+        "used": used,
         "rejected": len(findings.rejected),
         "rejected_by_reason": dict(Counter(one.reason for one in findings.rejected)),
-        "images_per_class": findings.used["label"].value_counts().to_dict(),
-        "given_sides": dict(
-            Counter(findings.used["given_split"][findings.used["given_split"] != ""])
-        ),
+        "images_per_class": dict(Counter(findings.settled.labels[is_used])),
+        "given_sides": {side: count for side, count in sides.items() if side},
         "groups_of_repeats": int(repeated["group"].nunique()),
         "images_in_groups": len(repeated),
-        "exact_copies": int(findings.table.duplicated("exact").sum()),
+        "exact_copies": int(repeated.duplicated("exact").sum()),
         "conflicts": len(conflicts),
         "quality": doubtful["issue"].value_counts().to_dict(),
     }

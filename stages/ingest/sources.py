@@ -2,16 +2,19 @@
 
 import io
 import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from stages.common.photos import image_id
+import numpy as np
+
+from stages.common.photos import id_of_digest
 from stages.ingest.places import InTar, InZip, raw_stream
+from stages.ingest.scratch import scratch_array
 from stages.ingest.stores import is_url, read_object
 
 Result = TypeVar("Result")
@@ -40,6 +43,13 @@ class Source:
     file: str
     size: int
     place: InZip | InTar | None = None
+
+    @property
+    def in_stream(self) -> bool:
+        """Whether to reach it more is read than itself, which is kept for what lies beside it."""
+        if self.place is None:
+            return False
+        return is_url(self.file) or (isinstance(self.place, InTar) and self.place.gzipped)
 
     def open(self) -> BinaryIO:
         """The file as a seekable binary stream, of at most `size` bytes if it is in an archive.
@@ -111,13 +121,22 @@ def in_order(function: Callable[[Any], Result], sources: Iterable[Any]) -> Itera
         threads.shutdown(cancel_futures=True)
 
 
-def image_ids(contents: Iterable[bytes]) -> tuple[list[str], list[str]]:
-    """The id of each photo, and that of the first copy of its bytes; later ones get their own."""
-    seen: Counter[str] = Counter()
-    ids, originals = [], []
-    for content in contents:
-        first = image_id(content)
-        ids.append(image_id(content, seen[first]) if seen[first] else first)
-        originals.append(first)
-        seen[first] += 1
+def image_ids(digests: Sequence[bytes] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The id of each photo, and that of the first copy of its bytes; later ones get their own.
+
+    Args:
+        digests: The n `content_digest` of the photos; or uint8 (n, 32).
+
+    Returns:
+        Two arrays of n texts of 16 bytes.
+    """
+    originals = scratch_array(len(digests), "S16")
+    ids = scratch_array(len(digests), "S16")
+    for number, digest in enumerate(digests):
+        originals[number] = ids[number] = id_of_digest(bytes(digest))
+    order = np.argsort(originals, kind="stable")
+    ordered = originals[order]
+    for place in 1 + np.flatnonzero(ordered[1:] == ordered[:-1]):
+        copy = int(place - np.searchsorted(ordered, ordered[place]))
+        ids[order[place]] = id_of_digest(bytes(digests[order[place]]), copy)
     return ids, originals

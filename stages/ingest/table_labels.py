@@ -30,6 +30,7 @@ from stages.ingest.labelled import (
 )
 from stages.ingest.matching import Photos
 from stages.ingest.pixel_tables import PixelRow
+from stages.ingest.scratch import ScratchList
 from stages.ingest.sides import to_side
 from stages.ingest.sources import Source
 from stages.ingest.tables import TextTable, open_tables
@@ -48,15 +49,18 @@ def label_by_tables(
     for table, columns in chosen:
         found.layout.append(f"{table.name}: {describe(table.header, columns)}")
         _read_table(table, columns, by_path, encode, sides.get(table.name, ""), named, found)
-    agreed = [_agree(rows_of_one, found) for rows_of_one in named.values()]
+    agreed = ScratchList(filter(None, (_agree(rows, found) for rows in named.values())))
     scope = _Scope([table.folder for table, _ in chosen], named)
-    labelled = reject_empty(Labelled(), filter(None, agreed), encode, "an empty cell in its row")
-    unnamed = [photo for photo in photos if photo.name not in named]
+    labelled = reject_empty(Labelled(), agreed, encode, "an empty cell in its row")
     tables = ", ".join(table.name for table, _ in chosen)
-    for photo in unnamed:
+    outside = ScratchList[Source]()
+    for photo in photos:
+        if photo.name in named:
+            continue
         if photo.name in scope or ingest.layout == "table":
             found.reject(photo.name, "no_label", f"no row of {tables} names it")
-    outside = [photo for photo in unnamed if photo.name not in scope]
+        if photo.name not in scope:
+            outside.append(photo)
     labelled = _add_sides_of_folders(labelled, photos)
     return (
         found
@@ -190,11 +194,11 @@ def _agree(rows_of_one: list[Photo], found: Labelled) -> Photo | None:
 
 def _add_sides_of_folders(labelled: Labelled, photos: Sequence[Source]) -> Labelled:
     """Photos whose table gives no split stand where their folders say."""
-    if not photos or any(photo.split for photo in labelled.photos):
+    if not labelled.photos or any(photo.split for photo in labelled.photos):
         return labelled
     names = [photo.name for photo in photos]
     sides = dict(zip(names, read_sides(names), strict=True))
-    sided = [replace(photo, split=sides[photo.source.name]) for photo in labelled.photos]
+    sided = ScratchList(replace(photo, split=sides[photo.source.name]) for photo in labelled.photos)
     return without_lone_side(replace(labelled, photos=sided))
 
 

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.common import tables
 from stages.common.errors import InputError
-from stages.common.tables import read_json, read_table, write_json, write_table
+from stages.common.tables import (
+    read_json,
+    read_pieces,
+    read_table,
+    write_json,
+    write_pieces,
+    write_table,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -57,6 +65,22 @@ def test_the_bytes_are_plain_and_the_same_each_time(tmp_path):
     write_table(read_table(first), second)
     assert first.read_bytes() == b"id,loss\nb,0.1\na,0.333333333\n"
     assert second.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["plain", "a,b", "=1", "a\rb"])
+@pytest.mark.parametrize("place", [0, 4])
+def test_pieces_give_the_bytes_of_the_whole_and_come_back(tmp_path, monkeypatch, name, place):
+    """A name with a carriage return puts every cell between quotes, wherever it stands."""
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 2)
+    names = ["x"] * 5
+    names[place] = name
+    table = pd.DataFrame({"id": names, "row": range(5), "loss": [0.1, np.nan, 1 / 3, 2, 3]})
+    write_table(table, tmp_path / "whole.csv")
+    write_pieces(lambda: (table[start : start + 2] for start in (0, 2, 4)), tmp_path / "cut.csv")
+    assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    pieces = list(read_pieces(tmp_path / "cut.csv"))
+    assert [len(piece) for piece in pieces] == [2, 2, 1]
+    assert pd.concat(pieces)["id"].tolist() == names
 
 
 def test_json_has_sorted_keys_and_comes_back(tmp_path):

@@ -18,7 +18,7 @@ OPENED = {"background": (255, 255, 255), "min_side": 1, "megapixels": 150}
 def found(folder: Path) -> tuple[list[Source], list[str]]:
     """The files of a folder, and the id of the bytes of each."""
     sources, _ = find_sources(folder, Limits())
-    return sources, [image_id(source.read()) for source in sources]
+    return sources, [image_id(source.read()).encode() for source in sources]
 
 
 def test_usable_photos_keep_their_order_and_the_others_are_explained(tmp_path):
@@ -36,7 +36,7 @@ def test_usable_photos_keep_their_order_and_the_others_are_explained(tmp_path):
     assert "no image" in shard["rejected"][1, 1]
     assert np.array_equal(shard["images"], pixels)
     assert shard["facts"][["width", "height"]].tolist() == [(30, 20), (30, 20)]
-    assert shard["facts"]["exact"].tolist() == [pixel_digest(photo) for photo in pixels]
+    assert shard["facts"]["exact"].tolist() == [pixel_digest(photo).encode() for photo in pixels]
     assert np.array_equal(shard["facts"]["fingerprint"], [fingerprint(photo) for photo in pixels])
 
 

@@ -35,10 +35,11 @@ def test_groups_are_what_hangs_together(images):
 
 
 def test_the_name_of_a_group_stays_when_copies_or_scans_are_added():
-    before = name_groups(np.array([0, 1]), ["b", "c"], [(), ("p=7",)])
-    after = name_groups(np.array([0, 1, 0, 1]), ["b", "c", "b", "a"], [(), ("p=7",), (), ("p=7",)])
+    before = name_groups(np.array([0, 1]), np.array([b"b", b"c"]), [(), ("p=7",)])
+    originals = np.array([b"b", b"c", b"b", b"a"])
+    after = name_groups(np.array([0, 1, 0, 1]), originals, [(), ("p=7",), (), ("p=7",)])
     assert before.tolist() == after[:2].tolist()
-    assert after[0] == after[2] == "b"
+    assert after[0] == after[2] == b"b"
     assert after[1] == after[3] != "c"
 
 

@@ -204,7 +204,7 @@ def test_names_that_are_no_paths_are_listed(bucket, at_the_top):
 def test_a_large_file_is_refused_by_its_listed_size(bucket):
     bucket.write("raw/cats/1.png", bytes(2_000_000))
     sources, rejected = find_sources(bucket.url("raw"), Limits(file_megabytes=1))
-    assert (sources, rejected[0].reason) == ([], "too_large")
+    assert (list(sources), rejected[0].reason) == ([], "too_large")
 
 
 def test_any_part_of_a_file_can_be_read(bucket, monkeypatch):

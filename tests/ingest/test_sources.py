@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.params import Limits
+from stages.common.photos import content_digest
 from stages.ingest import places
 from stages.ingest.find_sources import find_sources
 from stages.ingest.sources import Source, image_ids
@@ -314,7 +315,7 @@ def test_a_packed_tar_of_several_streams_is_read_in_any_order(tmp_path, small_st
     cuts = [0, 1, *sorted(draw.randrange(len(whole)) for _ in range(9)), len(whole)]
     streams = [zlib.compress(whole[start:end], wbits=31) for start, end in itertools.pairwise(cuts)]
     write(tmp_path / "a.tgz", b"".join(streams))
-    sources = find_sources(tmp_path, LIMITS)[0]
+    sources = list(find_sources(tmp_path, LIMITS)[0])
     draw.shuffle(sources)
     read = {source.name.removeprefix("a.tgz/"): source.read() for source in sources}
     assert read == content
@@ -324,7 +325,7 @@ def test_reading_in_any_order_unpacks_little_more_than_what_is_read(tmp_path, sm
     """A pass over the whole for each member would take 300 times the steps of one pass."""
     draw = random.Random(0)
     write(tmp_path / "a.tgz", gzipped_tar(**{f"{n}": draw.randbytes(2000) for n in range(300)}))
-    sources = find_sources(tmp_path, LIMITS)[0]
+    sources = list(find_sources(tmp_path, LIMITS)[0])
     draw.shuffle(sources)
     whole = places.inflated_whole(str(tmp_path / "a.tgz"))
     steps = 0
@@ -703,14 +704,28 @@ def test_a_member_above_the_limit_is_listed_unless_it_is_a_table(tmp_path, suffi
     assert reasons(tmp_path, limits) == {f"a{suffix}/a.jpg": "too_large"}
 
 
+def test_files_are_in_order_where_names_hold_what_sorts_before_a_slash(tmp_path):
+    """A slash sorts behind some characters that names hold, and an archive is a folder."""
+    write_files(tmp_path, "a/b.jpg", "a-b.jpg", "a.jpg", "a0/c.jpg", "a/a/z.jpg", "a b/x.jpg", "é")
+    write(tmp_path / "a.zip", zipped("q.jpg", "b/r.jpg"))
+    write(tmp_path / "a.zip-1.jpg", b"")
+    found = names(tmp_path)
+    assert len(found) == 10
+    assert found == sorted(found)
+
+
 # Ids.
+
+
+def ids_of(contents: list[bytes]) -> list[str]:
+    return image_ids([content_digest(content) for content in contents])[0].astype(str).tolist()
 
 
 def ids_below(root: Path) -> dict[bytes, list[str]]:
     """The ids of each content."""
     found: dict[bytes, list[str]] = {}
     read = list(contents(root).values())
-    for content, image_id in zip(read, image_ids(read)[0], strict=True):
+    for content, image_id in zip(read, ids_of(read), strict=True):
         found.setdefault(content, []).append(image_id)
     return found
 
@@ -728,9 +743,9 @@ def test_a_renamed_relabelled_or_packed_photo_keeps_its_id(tmp_path):
 
 @given(st.lists(st.binary(max_size=3), max_size=30))
 def test_every_copy_has_an_id_of_its_own_and_the_others_change_nothing(contents):
-    ids, _ = image_ids(contents)
+    ids = ids_of(contents)
     assert len(set(ids)) == len(contents)
     assert all(len(one) == 16 and int(one, 16) >= 0 for one in ids)
     for content in set(contents):
         copies = [one for one, other in zip(ids, contents, strict=True) if other == content]
-        assert copies == image_ids([content] * len(copies))[0]
+        assert copies == ids_of([content] * len(copies))
