@@ -3,9 +3,10 @@
 python bench/memory.py
 python bench/memory.py --images 1000 4000                # a smaller one
 
-The images are drawn, 32 x 32 px, with one variant, one candidate, two folds and two epochs; the
-other params are those of the repository. What is measured is the memory that a stage asked for
-itself, of all its processes together, at its peak: see peaks.py.
+The images are drawn, 32 x 32 px, with one variant, one candidate, two folds and two epochs, and
+every test image (a tenth of them, up to 5,000) is explained; the other params are those of the
+repository. What is measured is the memory that a stage asked for itself, of all its processes
+together, at its peak: see peaks.py.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def _make_short(path: Path) -> None:
     params["features"] = {"whole": {"backbone": "lite0"}}
     params["candidates"] = {"linear": {"head": {"layers": []}}}
     params["split"]["folds"] = params["training"]["epochs"] = 2
+    params["gradcam"] |= {"images": 5000, "measured": 10}
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
