@@ -10,7 +10,7 @@ import skimage.data
 import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
-from stages.common import keras_files
+from stages.common import heatmaps, keras_files
 from stages.common.backbones import build
 from stages.common.class_activation import METHODS
 from stages.common.errors import InputError
@@ -235,6 +235,17 @@ def test_each_image_is_explained_for_its_own_class():
     alone = [explain(model, "conv", images[i : i + 1], [i])[0] for i in range(3)]
     np.testing.assert_allclose(explain(model, "conv", images, [0, 1, 2]), alone, atol=1e-7)
     assert not np.allclose(explain(model, "conv", images, [1, 2, 0]), alone)
+
+
+def test_large_images_pass_in_smaller_batches(monkeypatch):
+    monkeypatch.setattr(heatmaps, "_PIXELS", 3 * 8 * 8)
+    sizes = []
+    batch = HeatMaps._batch
+    monkeypatch.setattr(
+        HeatMaps, "_batch", lambda self, *given: sizes.append(len(given[0])) or batch(self, *given)
+    )
+    heats = explain(pooled_convolution(outputs=2), "conv", photos(8), [0] * 8)
+    assert heats.shape == (8, 8, 8) and sizes == [3, 3, 2]
 
 
 @every_method
