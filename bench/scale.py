@@ -51,7 +51,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--images", type=int, nargs=2, default=[20_000, 200_000], help="of 32 px")
-    parser.add_argument("--photos", type=int, nargs=2, default=[300, 1500], help="of 224 px")
+    parser.add_argument("--photos", type=int, nargs=2, default=[1000, 3000], help="of 224 px")
     arguments = parser.parse_args()
     growth, search = _growth(*arguments.images)
     costs, sizes = _costs(*arguments.photos)
@@ -152,7 +152,9 @@ def _costs(few: int, many: int) -> tuple[dict[str, list[float]], dict[str, int]]
         with tempfile.TemporaryDirectory() as folder:
             project = _project(Path(folder), images, LARGE, small=False)
             seen.append(_run(project, COSTED, images))
-            held.append({part: _bytes(project / part) for part in ("data/raw", "data", ".cache")})
+            raw = _bytes(project / "data/raw")
+            written = _bytes(project / "data", project / ".cache") - raw
+            held.append({"raw": raw, "written": written})
     more = many - few
     costs = {
         stage: [
@@ -164,9 +166,10 @@ def _costs(few: int, many: int) -> tuple[dict[str, list[float]], dict[str, int]]
     return costs, {part: round((held[1][part] - held[0][part]) / more) for part in held[0]}
 
 
-def _bytes(folder: Path) -> int:
+def _bytes(*folders: Path) -> int:
     """Of all files; those of several names count once."""
-    facts = (file.stat() for file in folder.rglob("*") if file.is_file())
+    files = (file for folder in folders for file in folder.rglob("*"))
+    facts = (file.stat() for file in files if file.is_file())
     return sum({one.st_ino: one.st_size for one in facts}.values())
 
 
@@ -176,8 +179,7 @@ def _print_table(
     print(f"\nms of one core for a photo of {LARGE} px\n{'stage':9}{'main':>9}{'workers':>9}")
     for stage, (main_part, of_workers) in costs.items():
         print(f"{stage:9}{main_part:9.3f}{of_workers:9.3f}")
-    stored = sizes["data"] - sizes["data/raw"] + sizes[".cache"]
-    print(f"bytes for a photo: {sizes['data/raw']:,} raw, {stored:,} written")
+    print(f"bytes for a photo: {sizes['raw']:,} raw, {sizes['written']:,} written")
     nodes_said = "".join(f"{nodes:>9}" for nodes in NODES)
     print(f"\nhours on so many nodes of {CORES} cores\n  images{nodes_said}  repeats   TB written")
     hours: dict[str, dict[str, float]] = {}
@@ -193,7 +195,7 @@ def _print_table(
             for nodes in NODES
         }
         said = "".join(f"{of_nodes[str(nodes)]:9.1f}" for nodes in NODES)
-        print(f"{millions:>7}M{said}{repeats:9.1f}{images * stored / 1e12:13.2f}")
+        print(f"{millions:>7}M{said}{repeats:9.1f}{images * sizes['written'] / 1e12:13.2f}")
         hours[f"{millions}M"] = {name: round(value, 2) for name, value in of_nodes.items()}
     return hours
 

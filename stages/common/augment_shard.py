@@ -12,20 +12,20 @@ from stages.common.warp import vary
 
 
 def augment_shard(
-    shard: Path, ids: np.ndarray, number: int, **options: object
+    shard: Path, ids: np.ndarray | Sequence[str], number: int, **options: object
 ) -> dict[str, np.ndarray]:
     """One variant of the images of one shard.
 
     Args:
         shard: uint8 (n, h, w, c).
-        ids: The id of each of the n images, as texts of bytes.
+        ids: The id of each of the n images; texts, or texts of bytes, which take a quarter.
         number: Of the variant, counted from 1.
         options: Fields of `Augment`.
 
     Returns:
         `images`: the shape of the shard; uint8, or float32 if `rescale` is set.
     """
-    texts = ids.astype(str).tolist()
+    texts = np.asarray(ids).astype(str).tolist()
     return {"images": vary_all(read_shard(shard), texts, number, Augment(**options))}
 
 

@@ -23,7 +23,7 @@ def write_shard(path: Path, count: int = 3, channels: int = 3) -> np.ndarray:
 
 
 def vary(shard: Path, ids: list[str], number: int = 1, **options: object) -> np.ndarray:
-    return augment_shard(shard, np.array(ids, "S"), number, **options)["images"]
+    return augment_shard(shard, ids, number, **options)["images"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
