@@ -3,15 +3,20 @@
 import logging
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import joblib
+from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from stages.common.errors import InputError, one_line
 
 _PATIENCE = 10  # seconds until a scheduler has answered, or has a worker
+
+Workers = Callable[[Iterable[tuple]], Iterator[Any]]
+"""Makes calls of `joblib.delayed`, and gives the results as they are finished."""
 
 
 class WorkerLost(Exception):
@@ -19,23 +24,30 @@ class WorkerLost(Exception):
 
 
 @contextmanager
-def processes(count: int) -> Iterator[joblib.Parallel]:
-    """Processes of this machine.
-
-    Yields:
-        What makes delayed calls, and gives the results in the order in which they are finished.
+def processes(count: int) -> Iterator[Workers]:
+    """Processes of this machine, and never this one.
 
     Raises:
         WorkerLost: One was killed.
     """
     try:
-        yield joblib.Parallel(n_jobs=count, return_as="generator_unordered")
+        if count == 1:
+            yield _one_process
+        else:
+            yield joblib.Parallel(n_jobs=count, return_as="generator_unordered")
     except BrokenProcessPool as error:
         raise WorkerLost(one_line(error, 100)) from error
 
 
+def _one_process(calls: Iterable[tuple]) -> Iterator[Any]:
+    """What joblib would do in this process."""
+    with ProcessPoolExecutor(max_workers=1) as process:
+        for function, arguments, named in calls:
+            yield process.submit(function, *arguments, **named).result()
+
+
 @contextmanager
-def dask_workers(address: str) -> Iterator[joblib.Parallel]:
+def dask_workers(address: str) -> Iterator[Workers]:
     """The workers of a Dask cluster, as `processes`.
 
     Args:
@@ -90,7 +102,7 @@ def _short(version: str) -> str:
 
 
 @contextmanager
-def ray_workers(address: str) -> Iterator[joblib.Parallel]:
+def ray_workers(address: str) -> Iterator[Workers]:
     """The workers of a Ray cluster, as `processes`.
 
     Args:
