@@ -85,15 +85,15 @@ def _client(address: str) -> Iterator[distributed.Client]:
 
 
 @contextmanager
-def ray_cluster(folder: Path, nodes: int) -> Iterator[Cluster]:
-    """A Ray cluster of machines with one worker each; the first one is its head.
+def ray_cluster(folder: Path, nodes: int, cpus: int = 2) -> Iterator[Cluster]:
+    """A Ray cluster of machines with as many workers as CPUs; the first one is its head.
 
     Args:
         folder: For logs. Scratch files lie in another, since names of sockets have to be short.
     """
     port = free_port()
     cluster = Cluster(f"ray:127.0.0.1:{port}")
-    command = ["-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
+    command = ["-m", "ray.scripts.scripts", "start", "--block", f"--num-cpus={cpus}"]
     scratch = Path(f"/tmp/ray-{port}")
     head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={scratch}"]
     with ExitStack() as stack:

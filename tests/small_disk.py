@@ -46,3 +46,11 @@ def hidden_behind_a_disk(folder: Path, size: str = "10m") -> list[str]:
     if not _can_mount():
         pytest.skip("expected `unshare` and the right to mount a tmpfs, found neither here")
     return [*_NAMESPACE, "sh", "-c", _MOUNT, "sh", size, str(folder)]
+
+
+def seeing(folder: Path, at: Path) -> list[str]:
+    """Words before a command that then sees a folder at the path of another."""
+    if not _can_mount():
+        pytest.skip("expected `unshare` and the right to mount, found neither here")
+    bind = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    return [*_NAMESPACE, "sh", "-c", bind, "sh", str(folder), str(at)]

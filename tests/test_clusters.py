@@ -4,8 +4,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tests.clusters import (
     wait_until,
 )
 from tests.conftest import ROOT, Project, empty_project
-from tests.small_disk import hidden_behind_a_disk
+from tests.small_disk import hidden_behind_a_disk, seeing
 
 KEPT = ".cache/embed_shard"
 
@@ -230,23 +231,60 @@ def test_a_machine_without_the_package_is_one_line(
     assert f"No module named '{package}'; install requirements-cluster.lock" in said
 
 
-def test_a_scheduler_that_dies_is_one_line_and_what_was_finished_is_kept(
-    small: Project, tmp_path: Path
+@pytest.mark.parametrize(
+    ("kill", "said"),
+    [
+        (Cluster.kill_scheduler, "expected a Dask scheduler there"),
+        (partial(Cluster.kill, worker=0), "expected workers, found none"),
+    ],
+    ids=["scheduler", "only worker"],
+)
+def test_a_cluster_that_dies_is_one_line_and_what_was_finished_is_kept(
+    small: Project, tmp_path: Path, kill: Callable[[Cluster], None], said: str
 ):
     shutil.rmtree(small.path(".cache"), ignore_errors=True)
     slow = changed_code(small, "    return {", "    import time\n\n    time.sleep(1)\n    return {")
-    with dask_cluster(tmp_path / "dask", [{}, {}]) as cluster, slow:
+    with dask_cluster(tmp_path / "dask", [{}], threads=2) as cluster, slow:
         variables = {**small.environment(), "DARKROOM_ENGINE": cluster.engine}
         command = [sys.executable, "-c", VARY]
         with started(command, tmp_path / "run", cwd=small.folder, **variables) as process:
             finished = small.path(".cache/augment_shard")
             wait_until(lambda: len(list(finished.glob("[0-9a-f]*"))) > 1)
-            cluster.kill_scheduler()
+            kill(cluster)
             assert process.wait(PATIENCE) == 1
-        said = (tmp_path / "run/log").read_text()
-        assert f"error: {cluster.engine}: expected a Dask scheduler" in said
-        assert "Traceback" not in said
+        log = (tmp_path / "run/log").read_text()
+        assert f"error: {cluster.engine}: {said}" in log
+        assert "Traceback" not in log
         assert 1 < len(list(finished.glob("[0-9a-f]*"))) < 8
+
+
+def test_a_worker_with_other_code_at_the_same_path_is_one_line(small: Project, tmp_path: Path):
+    """A machine with a clone of its own there, and the same cache."""
+    other = tmp_path / "other"
+    shutil.copytree(small.folder, other)
+    code = other / "stages/common/augment_shard.py"
+    code.write_text(code.read_text() + "# another revision\n")
+    before = seeing(other, at=small.folder)
+    with dask_cluster(tmp_path / "dask", [{}], threads=2, before=before) as cluster:
+        said = refusal(small, cluster.engine, DARKROOM_CACHE=str(tmp_path / "cache"))
+    assert f"expected the same code in {small.folder}, found another" in said
+
+
+def test_a_worker_that_outlives_a_change_of_data_sees_the_new(small: Project, dask: Cluster):
+    assert varied(small, dask.engine) == (before := varied(small, "local"))
+    shard = small.path("data/images/part-0.npy")
+    content = shard.read_bytes()
+    try:
+        np.save(shard, 255 - np.load(shard))
+        changed = varied(small, dask.engine)
+        assert changed == varied(small, "local") != before
+    finally:
+        shard.write_bytes(content)
+
+
+def test_a_ray_cluster_without_cpus_is_one_line(small: Project, tmp_path: Path):
+    with ray_cluster(tmp_path / "ray", nodes=1, cpus=0) as cluster:
+        assert "no CPU of a node in 10 s" in refusal(small, cluster.engine)
 
 
 def test_a_cluster_without_workers_is_one_line(small: Project, tmp_path: Path):

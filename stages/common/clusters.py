@@ -1,11 +1,15 @@
 """Workers through joblib's own backends: processes of this machine, a Dask or a Ray cluster."""
 
+from __future__ import annotations
+
 import logging
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 from joblib.externals.loky import ProcessPoolExecutor
@@ -13,7 +17,11 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from stages.common.errors import InputError, one_line
 
+if TYPE_CHECKING:
+    import distributed
+
 _PATIENCE = 10  # seconds until a scheduler has answered, or has a worker
+_NO_WORKERS = 30  # seconds without any worker, after which none is waited for
 
 Workers = Callable[[Iterable[tuple]], Iterator[Any]]
 """Makes calls of `joblib.delayed`, and gives the results as they are finished."""
@@ -54,8 +62,8 @@ def dask_workers(address: str) -> Iterator[Workers]:
         address: Of its scheduler, as `tcp://host:8786`.
 
     Raises:
-        InputError: There is no scheduler, or it has no worker that fits.
-        WorkerLost: One died more often than Dask itself tries again, or the scheduler did.
+        InputError: There is no scheduler, or it has no worker, or one with another Python.
+        WorkerLost: One died more often than Dask itself tries again, all did, or the scheduler.
     """
     try:
         import distributed
@@ -68,12 +76,13 @@ def dask_workers(address: str) -> Iterator[Workers]:
     # What it leaves behind when it is closed early is told with stack traces.
     for library in ("asyncio", "distributed", "distributed.client", "tornado.application"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    with client, joblib.parallel_config("dask", client=client):
-        _refuse_unfit(f"dask:{address}", client)
+    with client, joblib.parallel_config("dask", client=client), _giving_up(client):
         try:
+            _refuse_unfit(f"dask:{address}", client)
             yield joblib.Parallel(return_as="generator_unordered")
         except (
             BrokenProcessPool,
+            TimeoutError,
             distributed.KilledWorker,
             distributed.CancelledError,
             distributed.comm.CommClosedError,
@@ -81,7 +90,28 @@ def dask_workers(address: str) -> Iterator[Workers]:
             raise WorkerLost(one_line(error, 100)) from error
 
 
-def _refuse_unfit(name: str, client) -> None:
+@contextmanager
+def _giving_up(client: distributed.Client) -> Iterator[None]:
+    """Cancel all calls if no worker is left for a while: Dask would wait for one for ever."""
+    from distributed import Future
+
+    done = threading.Event()
+
+    def watch() -> None:
+        left = _NO_WORKERS
+        while left and not done.wait(1):
+            left = left - 1 if not client.scheduler_info()["workers"] else _NO_WORKERS
+        if not left:
+            client.cancel([Future(key, client) for key in list(client.futures)])
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _refuse_unfit(name: str, client: distributed.Client) -> None:
     """Refuse a cluster without workers, and one whose Python reads other bytecode."""
     with suppress(TimeoutError):
         client.wait_for_workers(1, timeout=_PATIENCE)
@@ -122,6 +152,11 @@ def ray_workers(address: str) -> Iterator[Workers]:
         host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        end = time.monotonic() + _PATIENCE
+        while not ray.cluster_resources().get("CPU") and time.monotonic() < end:
+            time.sleep(0.5)
+        if not ray.cluster_resources().get("CPU"):
+            raise RuntimeError(f"no CPU of a node in {_PATIENCE} s")
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreachable(f"ray:{address}", "the head of a Ray cluster", error) from error
 

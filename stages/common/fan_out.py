@@ -6,9 +6,12 @@ paths. So only calls and results travel: names of files and a few numbers.
 
 import pickle
 import socket
+import sys
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,11 @@ from stages.common.log import log
 from stages.common.machine import cache_folder, engine, worker_count
 
 _ATTEMPTS = 5
-_DECIDING = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "scipy", "xxhash", "keras")
+_DECIDING = (
+    *("numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "scikit-learn"),
+    *("scipy", "xxhash", "tensorflow", "keras"),
+)
+_RUN = uuid.uuid4().hex
 _CLUSTERS = {"dask": clusters.dask_workers, "ray": clusters.ray_workers}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -72,39 +79,45 @@ def _run(function: Callable, waiting: Mapping[int, tuple]) -> Iterator[tuple[int
     # By value, since there is no such module where a worker runs.
     cloudpickle.register_pickle_by_value(node)
     send = joblib.wrap_non_picklable_objects(node.call_in_project, keep_wrapper=False)
-    project, environment, versions = str(Path.cwd()), _environment(), _versions()
+    project, environment = str(Path.cwd()), _environment()
+    expected = (project_digest(), _versions())
     with _CLUSTERS[kind](address) as workers:
         answers = workers(
-            joblib.delayed(send)(project, environment, pickle.dumps((versions, function, *one)))
+            joblib.delayed(send)(
+                project, environment, pickle.dumps((*expected, pickle.dumps((function, *one))))
+            )
             for one in numbered
         )
         for answered in answers:
-            yield _found(answered)
+            yield _unpacked(answered)
 
 
 def _environment() -> dict[str, str]:
-    """What the processes of a cluster need. It names the code: with other code, they are others."""
-    code = {"DARKROOM_CODE": project_digest()}
-    return {"DARKROOM_CACHE": str(cache_folder()), **code, **_ONE_THREAD}
+    """What the processes of a cluster need. It names the run, so that each has its own.
+
+    Those of a run before may hold other code, and data that has changed since.
+    """
+    return {"DARKROOM_CACHE": str(cache_folder()), "DARKROOM_RUN": _RUN, **_ONE_THREAD}
 
 
+@cache
 def _versions() -> dict[str, str]:
-    """Of the packages that decide the bytes of results, as far as they are installed."""
-    installed = {}
+    """Of Python and the packages that decide the bytes of results, as far as they are there."""
+    installed = {"python": ".".join(map(str, sys.version_info[:2]))}
     for name in _DECIDING:
         with suppress(metadata.PackageNotFoundError):
             installed[name] = metadata.version(name)
     return installed
 
 
-def _found(answered: bytes) -> tuple[int, Any]:
+def _unpacked(answered: bytes) -> tuple[int, Any]:
     """Number and result of a call on a cluster."""
-    what, found = pickle.loads(answered)
-    if what == "fault":
-        raise InputError(found)
-    if what == "error":
-        raise found
-    return found
+    status, value = pickle.loads(answered)
+    if status == "fault":
+        raise InputError(value)
+    if status == "error":
+        raise value
+    return value
 
 
 def _numbered(function: Callable, number: int, arguments: tuple) -> tuple[int, Any]:
@@ -115,7 +128,8 @@ def answer(call: bytes) -> bytes:
     """Do a call on a machine of a cluster.
 
     Args:
-        call: Pickled: versions of packages, the function, the number of the call, its arguments.
+        call: Pickled: the digest of the code, versions of packages, and, pickled once more, the
+            function, the number of the call and its arguments.
 
     Returns:
         Pickled: `result` with the number and the result; `fault` with a line for the user; or
@@ -123,24 +137,28 @@ def answer(call: bytes) -> bytes:
     """
     host = socket.gethostname()
     try:
-        versions, function, number, arguments = pickle.loads(call)
-        if fault := _differing(versions):
+        code, versions, job = pickle.loads(call)
+        if fault := _differing(code, versions):
             return pickle.dumps(("fault", f"{host}: {fault}"))
+        function, number, arguments = pickle.loads(job)
         return pickle.dumps(("result", _numbered(function, number, arguments)))
     except ImportError as error:
         return pickle.dumps(("fault", f"{host}: {error}; install requirements.lock there"))
+    except FileNotFoundError as error:
+        remedy = "let all machines see the same disk under the same paths"
+        return pickle.dumps(("fault", f"{host}: {error}; {remedy}"))
     except InputError as error:
         return pickle.dumps(("fault", f"{host}: {error}"))
-    except Exception as error:
-        error.add_note(f"on {host}: {traceback.format_exc()}")
-        return pickle.dumps(("error", error))
+    except Exception:
+        # Not the exception itself, which may not pickle, and would lose where it was raised.
+        return pickle.dumps(("error", RuntimeError(f"on {host}: {traceback.format_exc()}")))
 
 
-def _differing(versions: Mapping[str, str]) -> str:
-    """Which package is not as on the machine that asks. Who lacks one may not need it here."""
-    differing = [name for name, found in _versions().items() if found != versions.get(name, found)]
-    return "; ".join(
-        f"expected {name} {versions[name]}, found {metadata.version(name)}; install "
-        "requirements.lock there"
-        for name in differing[:1]
-    )
+def _differing(code: str, versions: Mapping[str, str]) -> str:
+    """What is not as on the machine that asks. A package that is lacking may not be needed."""
+    if project_digest() != code:
+        return f"expected the same code in {Path.cwd()}, found another; let it see the same disk"
+    for name, found in _versions().items():
+        if found != (expected := versions.get(name, found)):
+            return f"expected {name} {expected}, found {found}; install requirements.lock there"
+    return ""

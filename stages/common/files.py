@@ -91,17 +91,18 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, operation: int) -> Iterator[bool]:
-    """Hold an advisory lock on a folder. The system ends it with the process, however that ends.
+def locked(path: Path, operation: int) -> Iterator[bool]:
+    """Hold an advisory lock. The system ends it with the process, however that ends.
 
     Args:
-        folder: Exists.
+        path: A folder that exists, or a file, which is made.
         operation: As for `fcntl.flock`.
 
     Yields:
         Whether it is held: not if another process holds it, or on a disk without locks.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    mode = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, mode, 0o666)
     try:
         try:
             fcntl.flock(descriptor, operation)

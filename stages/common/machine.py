@@ -49,7 +49,8 @@ def engine() -> tuple[str, str]:
 
 def _setting(name: str) -> str:
     """A setting as text; the environment goes before the file; empty if neither has it."""
-    return os.environ.get(_variable(name)) or str(_read(FILE).get(name) or "")
+    value = os.environ.get(_variable(name)) or _read(FILE).get(name)
+    return "" if value is None else str(value)
 
 
 def _named(name: str) -> str:

@@ -2,8 +2,8 @@
 
 A worker knows nothing of the project, so `call_in_project` is sent there as a whole, and uses only
 what joblib brings along. It starts a process, since a worker may have many threads, serves many
-projects and outlives a change of code; the process has the folder, the modules and the TensorFlow
-of one project and one state of its code.
+projects and outlives a change of code and data; the process has the folder, the modules and the
+TensorFlow of one run of one stage.
 """
 
 import multiprocessing
@@ -31,12 +31,15 @@ def call_in_project(project: str, environment: Mapping[str, str], call: bytes) -
     """
     # A worker of Dask is a daemon, and these may start no process.
     multiprocessing.current_process().daemon = False
-    processes = get_reusable_executor(_calls_at_once(), timeout=_IDLE, env=dict(environment))
-    return processes.submit(_enter_and_answer, project, call).result()
+    answer = None
+    while answer is None:  # a thread that serves another run may have exchanged the processes
+        processes = get_reusable_executor(_calls_at_once(), timeout=_IDLE, env=dict(environment))
+        answer = processes.submit(_enter_and_answer, project, environment, call).result()
+    return answer
 
 
 def _calls_at_once() -> int:
-    """A worker of Dask has threads, one of Ray does a call at a time."""
+    """The threads of a worker of Dask; one of Ray makes a call at a time."""
     worker = sys.modules.get("distributed.worker")
     try:
         return worker.get_worker().state.nthreads if worker else 1
@@ -44,7 +47,9 @@ def _calls_at_once() -> int:
         return 1
 
 
-def _enter_and_answer(project: str, call: bytes) -> bytes:
+def _enter_and_answer(project: str, environment: Mapping[str, str], call: bytes) -> bytes | None:
+    if any(os.environ.get(name) != value for name, value in environment.items()):
+        return None
     try:
         os.chdir(project)
         sys.path[:] = [project, *(one for one in sys.path if one != project)]

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +62,11 @@ def map_shards(
 ) -> list[Path]:
     """Call `function(*task.arguments, **settings)` for every task, or find its kept result.
 
-    The calls are spread over worker processes (as many as cores, or `DARKROOM_WORKERS`), and
-    each finished result is kept in the local cache under a key of the bytes of its inputs, the
-    settings and the code. So a killed run goes on where it stopped, and a run with few new
-    images computes few shards. How many workers there are changes nothing in the results.
+    The calls are spread over worker processes of this machine (as many as cores, or
+    `DARKROOM_WORKERS`) or of a cluster (`DARKROOM_ENGINE`), and each finished result is kept in the
+    local cache under a key of the bytes of its inputs, the settings and the code. So a killed run
+    goes on where it stopped, and a run with few new images computes few shards. Where the work is
+    done, and by how many, changes nothing in the results.
 
     Args:
         function: A pure function at the top of its module; gives named arrays.
@@ -81,11 +82,12 @@ def map_shards(
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
 
     Raises:
-        InputError: The disk of the cache is full.
+        InputError: The disk of the cache is full, or the cluster cannot do the work.
     """
     place = cache_folder() / function.__name__
     with naming_full_disk(place):
         place.mkdir(parents=True, exist_ok=True)
+        _lock(place).touch()
     _remove_unfinished(place)
     folders = [place / key for key in _keys(function, tasks, settings, description)]
     missing = {
@@ -107,9 +109,14 @@ def map_shards(
 
 def _remove_unfinished(place: Path) -> None:
     """Remove what killed runs left half-written, unless another process is writing."""
-    with locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+    with locked(_lock(place), fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
         if alone:
             remove_matching(place, _UNFINISHED)
+
+
+def _lock(place: Path) -> Path:
+    """A file, since of a folder on a shared disk other machines see no lock."""
+    return place.with_suffix(".lock")
 
 
 def _keys(function: Callable, tasks: Sequence[Task], settings: dict, description: str) -> list[str]:
@@ -161,10 +168,10 @@ def _compute_all(
     if not missing:
         return
     calls = [
-        (function, task.arguments, settings, folder, _look(task.inputs))
+        (function, task.arguments, settings, folder, _stamps(task.inputs))
         for folder, task in missing.items()
     ]
-    with locked(next(iter(missing)).parent, fcntl.LOCK_SH):
+    with locked(_lock(next(iter(missing)).parent), fcntl.LOCK_SH):
         start, left = time.perf_counter(), 0.0
         while calls and (here or (not apart and left < _START_UP)):
             _finish(*_compute(*calls.pop(0)))
@@ -177,10 +184,18 @@ def _compute_all(
                 yield
 
 
-def _look(inputs: Sequence[Path | str]) -> dict[Path, tuple[int, int]]:
-    """Size and time of the last change, seconds, of the files among the inputs of a task."""
-    facts = {path: path.stat() for path in inputs if isinstance(path, Path)}
-    return {path: (fact.st_size, int(fact.st_mtime)) for path, fact in facts.items()}
+def _stamps(inputs: Iterable[Path | str]) -> dict[Path, tuple[int, int]]:
+    """Size and time of the last change, seconds, of the files among the inputs of a task.
+
+    They are opened for it: else a machine may tell of a shared file how it looked a minute ago.
+    """
+    found = {}
+    for path in inputs:
+        if isinstance(path, Path):
+            with path.open("rb") as file:
+                facts = os.fstat(file.fileno())
+            found[path] = (facts.st_size, int(facts.st_mtime))
+    return found
 
 
 def _compute(
@@ -188,15 +203,15 @@ def _compute(
     arguments: tuple,
     settings: dict,
     folder: Path,
-    files: Mapping[Path, tuple[int, int]],
+    stamps: Mapping[Path, tuple[int, int]],
 ) -> tuple[Path, Path]:
     """Compute one task's arrays into an unfinished folder beside that which is to hold them.
 
     The machine that does it may not be the one that asks, and not see the same disk.
     """
-    there = {path: _look([path])[path] for path in files if path.is_file()}
-    if there != files or not folder.parent.is_dir():
-        other = next((path for path in files if there.get(path) != files[path]), folder.parent)
+    there = _stamps(path for path in stamps if path.is_file())
+    if there != stamps or not folder.parent.is_dir():
+        other = next((path for path in stamps if there.get(path) != stamps[path]), folder.parent)
         raise InputError(
             f"{other.absolute()}: expected what the machine that asks has there, found nothing or "
             "something else; let both see the same disk under the same path"
