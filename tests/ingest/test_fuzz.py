@@ -202,7 +202,7 @@ def work(raw: Path) -> None:
         except OSError:
             continue
         readable.append(source)
-        originals.append(image_id(content))
+        originals.append(image_id(content).encode())
         with source.open() as stream:
             stream.seek(len(content) // 2)
             assert stream.read() == content[len(content) // 2 :]
