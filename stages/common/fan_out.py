@@ -26,11 +26,16 @@ from stages.common.log import log
 from stages.common.machine import cache_folder, engine, worker_count
 
 _ATTEMPTS = 5
+# Each takes some milliseconds, as long as a shard of small images. More are better shared out.
+_JOURNEYS = 8  # of calls to a worker, in which all of them are sent
 _DECIDING = (
     *("numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "scikit-learn"),
     *("scipy", "xxhash", "tensorflow", "keras"),
 )
 _RUN = uuid.uuid4().hex
+# A worker of Dask hands back freed memory at once, which takes as long as to warp an image. These
+# are the bounds up to which glibc goes by itself.
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
 _CLUSTERS = {"dask": clusters.dask_workers, "ray": clusters.ray_workers}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -82,14 +87,11 @@ def _run(function: Callable, waiting: Mapping[int, tuple]) -> Iterator[tuple[int
     project, environment = str(Path.cwd()), _environment()
     expected = (project_digest(), _versions())
     with _CLUSTERS[kind](address) as workers:
-        answers = workers(
-            joblib.delayed(send)(
-                project, environment, pickle.dumps((*expected, pickle.dumps((function, *one))))
-            )
-            for one in numbered
-        )
-        for answered in answers:
-            yield _unpacked(answered)
+        size = max(1, len(numbered) // (_JOURNEYS * joblib.effective_n_jobs(-1)))
+        groups = (numbered[start : start + size] for start in range(0, len(numbered), size))
+        calls = (pickle.dumps((*expected, pickle.dumps((function, one)))) for one in groups)
+        for answered in workers(joblib.delayed(send)(project, environment, one) for one in calls):
+            yield from _unpacked(answered)
 
 
 def _environment() -> dict[str, str]:
@@ -97,7 +99,7 @@ def _environment() -> dict[str, str]:
 
     Those of a run before may hold other code, and data that has changed since.
     """
-    return {"DARKROOM_CACHE": str(cache_folder()), "DARKROOM_RUN": _RUN, **_ONE_THREAD}
+    return {"DARKROOM_CACHE": str(cache_folder()), "DARKROOM_RUN": _RUN, **_ONE_THREAD, **_MEMORY}
 
 
 @cache
@@ -110,8 +112,8 @@ def _versions() -> dict[str, str]:
     return installed
 
 
-def _unpacked(answered: bytes) -> tuple[int, Any]:
-    """Number and result of a call on a cluster."""
+def _unpacked(answered: bytes) -> list[tuple[int, Any]]:
+    """Number and result of each call that a journey to a cluster made."""
     status, value = pickle.loads(answered)
     if status == "fault":
         raise InputError(value)
@@ -125,14 +127,14 @@ def _numbered(function: Callable, number: int, arguments: tuple) -> tuple[int, A
 
 
 def answer(call: bytes) -> bytes:
-    """Do a call on a machine of a cluster.
+    """Do some calls on a machine of a cluster.
 
     Args:
         call: Pickled: the digest of the code, versions of packages, and, pickled once more, the
-            function, the number of the call and its arguments.
+            function and the calls, each with its number and arguments.
 
     Returns:
-        Pickled: `result` with the number and the result; `fault` with a line for the user; or
+        Pickled: `result` with number and result of each; `fault` with a line for the user; or
         `error` with an exception that says where it was raised.
     """
     host = socket.gethostname()
@@ -140,8 +142,8 @@ def answer(call: bytes) -> bytes:
         code, versions, job = pickle.loads(call)
         if fault := _differing(code, versions):
             return pickle.dumps(("fault", f"{host}: {fault}"))
-        function, number, arguments = pickle.loads(job)
-        return pickle.dumps(("result", _numbered(function, number, arguments)))
+        function, calls = pickle.loads(job)
+        return pickle.dumps(("result", [_numbered(function, *one) for one in calls]))
     except ImportError as error:
         return pickle.dumps(("fault", f"{host}: {error}; install requirements.lock there"))
     except FileNotFoundError as error:
