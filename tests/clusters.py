@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -94,7 +95,7 @@ def ray_cluster(folder: Path, nodes: int, cpus: int = 2) -> Iterator[Cluster]:
     port = free_port()
     cluster = Cluster(f"ray:127.0.0.1:{port}")
     command = ["-m", "ray.scripts.scripts", "start", "--block", f"--num-cpus={cpus}"]
-    scratch = Path(f"/tmp/ray-{port}")
+    scratch = Path(tempfile.mkdtemp(prefix="ray-"))
     head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={scratch}"]
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)

@@ -56,7 +56,7 @@ def write_project(folder: Path, backbone: keras.Model) -> None:
 
 
 def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run Python with one worker, which is the process itself."""
+    """Run Python with one worker."""
     environment = {"PYTHONPATH": str(ROOT), "DARKROOM_WORKERS": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -65,6 +65,13 @@ def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
     )
+
+
+def printed(folder: Path, script: str) -> list[str]:
+    """The lines that a script prints; fails if it fails."""
+    done = run_python(folder, "-c", script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_a_network_that_onnx_does_not_know_runs_in_tensorflow(tmp_path):
@@ -107,9 +114,7 @@ def test_who_asks_for_features_may_train_with_other_threads(tmp_path):
         "make_deterministic(threads=2, seed=0)\n"
         "print(len(found['original']))\n"
     )
-    done = run_python(tmp_path, "-c", script)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "2"
+    assert printed(tmp_path, script)[-1] == "2"
 
 
 def test_features_of_a_gpu_are_no_others_kept_under_the_same_name(tmp_path):
@@ -120,7 +125,5 @@ def test_features_of_a_gpu_are_no_others_kept_under_the_same_name(tmp_path):
         "for device in ('cpu', 'gpu', 'cpu'):\n"
         "    print(_frozen_network(Features(backbone='odd', device=device))[1])\n"
     )
-    done = run_python(tmp_path, "-c", script)
-    assert done.returncode == 0, done.stderr
-    cpu, gpu, again = (line for line in done.stdout.splitlines() if line.endswith(".keras"))
+    cpu, gpu, again = (line for line in printed(tmp_path, script) if line.endswith(".keras"))
     assert cpu == again != gpu

@@ -1,8 +1,6 @@
 """Every form of raw data and every format of pictures, from all valid to all broken."""
 
 import io
-import tarfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from stages.common.params import Encode, Ingest, Params
 from stages.common.paths import MANIFEST
 from stages.common.tables import read_json, read_table
 from stages.ingest.__main__ import main
+from tests.archives import tarred, zipped
 
 PER_CLASS = 6
 CLASSES = ["cats", "dogs", "emus"]
@@ -57,24 +56,6 @@ def photos(broken: Callable[[int], bool]) -> list[Photo]:
 def write(name: str, content: bytes | str) -> None:
     (RAW / name).parent.mkdir(parents=True, exist_ok=True)
     (RAW / name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def tarred(members: dict[str, bytes], mode: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def in_folders(some: list[Photo], above: str = "") -> dict[str, bytes]:

@@ -5,10 +5,8 @@ import io
 import itertools
 import os
 import socket
-import tarfile
 import time
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from stages.common.errors import InputError
 from stages.common.params import Limits
 from stages.ingest import stores
 from stages.ingest.find_sources import find_sources
+from tests.archives import tarred, zipped
 from tests.conftest import Project, draw_photo, empty_project
 from tests.servers import S3_KEY, S3_SECRET, s3_server
 
@@ -84,24 +83,6 @@ def photo(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
-
-
-def tarred(members: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
 
 
