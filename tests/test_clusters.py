@@ -125,7 +125,7 @@ def main(params):
     shards = sorted(Path("data/images").glob("*.npy"))
     tasks = [Task((shard, ("a", "b", "c")), (shard,)) for shard in shards]
     settings = {"number": 1, "rotation_range": 30.0}
-    for folder in map_shards(augment_shard, tasks, settings, "augment", apart=True):
+    for folder in map_shards(augment_shard, tasks, settings, "augment", where="apart"):
         print(hashlib.sha256((folder / "images.npy").read_bytes()).hexdigest())
 
 run(main)

@@ -47,8 +47,8 @@ def embed(
         }
         tasks = [Task((shard, network), (shard, identity)) for shard in shards.values()]
         # TensorFlow is set up once in a process, and the caller may train with it otherwise.
-        apart = network.suffix != ".onnx"
-        folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}", apart=apart)
+        where = "anywhere" if network.suffix == ".onnx" else "apart"
+        folders = map_shards(embed_shard, tasks, settings, f"embed {name} {variant}", where=where)
         files = [folder / "features.npy" for folder in folders]
         found[variant] = dict(zip(shards, files, strict=True))
     return found

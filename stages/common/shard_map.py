@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -37,6 +39,9 @@ _CHUNK = 16
 _START_UP = 1.0
 
 
+Where = Literal["anywhere", "apart", "here"]
+
+
 @dataclass(frozen=True)
 class Task:
     """One shard of work.
@@ -57,8 +62,7 @@ def map_shards(
     settings: dict,
     description: str,
     unit: str = "shard",
-    apart: bool = False,
-    here: bool = False,
+    where: Where = "anywhere",
 ) -> list[Path]:
     """Call `function(*task.arguments, **settings)` for every task, or find its kept result.
 
@@ -74,9 +78,8 @@ def map_shards(
         settings: Params that the result depends on, as JSON can hold them.
         description: For the progress bar and the log.
         unit: What a task is, for these too.
-        apart: Whether not even short work is done in this process, since the function sets up the
-            process that runs it.
-        here: Whether all work is done in this process, since it holds what the function needs.
+        where: `apart`: not even short work is done in this process, since the function sets up the
+            process that runs it; `here`: all of it is, since this process holds what it needs.
 
     Returns:
         A folder for each task, in the order of the tasks, with one `<name>.npy` for each array.
@@ -101,7 +104,7 @@ def map_shards(
         mininterval=1,
     )
     with progress:
-        for _ in _compute_all(function, missing, settings, apart, here):
+        for _ in _compute_all(function, missing, settings, where):
             progress.update()
     log(f"{description}: computed {len(missing)} of {len(tasks)} {unit}s, kept the others")
     return folders
@@ -158,8 +161,7 @@ def _compute_all(
     function: Callable[..., dict[str, np.ndarray]],
     missing: Mapping[Path, Task],
     settings: dict,
-    apart: bool,
-    here: bool,
+    where: Where,
 ) -> Iterator[None]:
     """Compute each task into its folder, and tell of each when it is finished.
 
@@ -173,7 +175,8 @@ def _compute_all(
     ]
     with locked(_lock(next(iter(missing)).parent), fcntl.LOCK_SH):
         start, left = time.perf_counter(), 0.0
-        while calls and (here or (not apart and left < _START_UP)):
+        limit = {"apart": 0, "anywhere": _START_UP, "here": math.inf}[where]
+        while calls and left < limit:
             _finish(*_compute(*calls.pop(0)))
             yield
             done = len(missing) - len(calls)

@@ -82,8 +82,8 @@ def _score(
     tasks = [_task(params, plans[name], name, repeat, fold) for name, repeat, fold in jobs]
     settings = {"predict_test": params.kfold.predict_test}
     # Replicas share the devices, so their fits come one after the other, where they are.
-    alone = params.training.distribution.strategy == "single"
-    found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit", apart=alone, here=not alone)
+    where = "apart" if params.training.distribution.strategy == "single" else "here"
+    found = map_shards(fit_fold, tasks, settings, "kfold", unit="fit", where=where)
     rows, predictions = [], {}
     for (name, repeat, fold), folder in zip(jobs, found, strict=True):
         train, held_out = divide(dataset, repeat, fold)
