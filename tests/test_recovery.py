@@ -16,11 +16,17 @@ KILLS = 10
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What `dvc.lock` is after a run that nothing disturbs."""
-    project = make_project(tmp_path_factory.mktemp("undisturbed"), PHOTOS)
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that ran once, and that nothing disturbed."""
+    project = make_project(tmp_path_factory.mktemp("calm"), PHOTOS)
     project.repro()
-    return project.path("dvc.lock").read_bytes()
+    return project
+
+
+@pytest.fixture(scope="module")
+def undisturbed(calm: Project) -> bytes:
+    """What `dvc.lock` is after a run that nothing disturbs."""
+    return calm.path("dvc.lock").read_bytes()
 
 
 def kill_after(project: Project, seconds: float) -> bool:
@@ -30,16 +36,27 @@ def kill_after(project: Project, seconds: float) -> bool:
         cwd=project.folder,
         env=project.environment(),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     try:
-        process.wait(seconds)
+        _, said = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
         return True
+    assert process.returncode == 0, said
     return False
+
+
+def mend(project: Project) -> None:
+    """Remove a `dvc.lock` that DVC cannot read, as the README says.
+
+    DVC writes the file in place, so a kill at that moment leaves an empty or a torn one.
+    """
+    if "dvc.lock' " in project.run("dvc", "status").stderr:
+        project.path("dvc.lock").unlink()
 
 
 def test_runs_killed_at_ten_random_moments_end_as_if_undisturbed(tmp_path, undisturbed):
@@ -48,6 +65,7 @@ def test_runs_killed_at_ten_random_moments_end_as_if_undisturbed(tmp_path, undis
     while kills < KILLS:
         if kill_after(project, moments.uniform(1.5, 6)):
             kills += 1
+            mend(project)
         else:  # it came to its end between the kills, so the others are to hit another run
             assert project.path("dvc.lock").read_bytes() == undisturbed
             project = make_project(tmp_path / f"after {kills} kills", PHOTOS)
@@ -55,6 +73,19 @@ def test_runs_killed_at_ten_random_moments_end_as_if_undisturbed(tmp_path, undis
     assert project.path("dvc.lock").read_bytes() == undisturbed
     left = [file for folder in ("data", "models") for file in project.path(folder).glob(".[!g]*")]
     assert left == []
+
+
+@pytest.mark.parametrize("kept", [b"", b"schema: '2.0'\nstages:\n  ing"])
+def test_after_a_torn_lock_file_is_removed_nothing_is_trained_again(calm, undisturbed, kept):
+    lock = calm.path("dvc.lock")
+    lock.write_bytes(kept)
+    refused = calm.run("dvc", "repro")
+    assert refused.returncode != 0 and "dvc.lock' " in refused.stderr
+    mend(calm)
+    said = calm.repro()
+    assert lock.read_bytes() == undisturbed
+    for stage in ["augment", "embed", "kfold", "finetune", "gradcam"]:
+        assert f"Stage '{stage}' is cached" in said
 
 
 ON_A_SMALL_DISK = """
