@@ -10,6 +10,9 @@ from stages.gradcam.faithfulness import MEASURES
 _BETTER = {"deletion": -1, "insertion": 1}
 """What a method must beat the controls in: -1 if low is better, 1 if high is."""
 
+_OF_CONTROLS = ("deletion", "insertion", "road")
+"""Measured of the controls as of the methods, so that all are compared."""
+
 
 def compare(faithfulness: pd.DataFrame, zero: dict[str, int]) -> pd.DataFrame:
     """The means of the measures of each method and control.
@@ -20,21 +23,27 @@ def compare(faithfulness: pd.DataFrame, zero: dict[str, int]) -> pd.DataFrame:
 
     Returns:
         `method`, `is_control`, `images`, `zero`; of each measure the mean and, as `<measure>_low`
-        and `<measure>_high`, its 95 % interval; of deletion and insertion as `<measure>_lead`,
-        `_lead_low` and `_lead_high` how much better than the controls the method is, see `lead`;
-        `beats_controls`: whether it is in both, the intervals above 0 (None for controls).
+        and `<measure>_high`, its 95 % interval, see `within_images` (of sensitivity, which a control
+        has none of, the plain one); of deletion and insertion as `<measure>_lead`, `_lead_low` and
+        `_lead_high` how much better than the controls the method is, see `lead`; `beats_controls`:
+        whether it is in both, the intervals above 0 (None for controls).
     """
+    values = {
+        measure: faithfulness.pivot(index="id", columns="method", values=measure)
+        for measure in MEASURES
+    }
+    spread = values | {measure: within_images(values[measure]) for measure in _OF_CONTROLS}
     rows = []
     for method, table in faithfulness.groupby("method", sort=False):
         is_control = method in CONTROLS
         row = {"method": method, "is_control": is_control, "images": len(table)}
         row["zero"] = zero.get(method, 0)
         for measure in MEASURES:
-            ends = interval(table[measure].to_numpy())
+            ends = interval(spread[measure][method].to_numpy())
             names = [measure, f"{measure}_low", f"{measure}_high"]
             row |= dict(zip(names, [table[measure].mean(), *ends], strict=True))
         for measure, sign in _BETTER.items():
-            found = [None] * 3 if is_control else lead(faithfulness, method, measure, sign)
+            found = [None] * 3 if is_control else lead(values[measure], method, sign)
             names = [f"{measure}_lead{end}" for end in ("", "_low", "_high")]
             row |= dict(zip(names, found, strict=True))
         ahead = [row[f"{measure}_lead_low"] for measure in _BETTER]
@@ -43,19 +52,34 @@ def compare(faithfulness: pd.DataFrame, zero: dict[str, int]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def lead(
-    faithfulness: pd.DataFrame, method: str, measure: str, sign: int
-) -> tuple[float, float, float]:
+def within_images(values: pd.DataFrame) -> pd.DataFrame:
+    """The values of which the interval of each method is taken: less what the images differ by.
+
+    Images differ by more than methods do, and every method is measured on all of them. Intervals
+    of the plain values would overlap although one method is better on nearly every image. So each
+    image's mean over the methods is replaced by the mean of all (Cousineau 2005), and the values
+    are drawn out to make up for the variance that this takes away (Morey 2008, "Confidence
+    intervals from normalized data: a correction to Cousineau").
+
+    Args:
+        values: A row per image, a column per method and control; at least two columns.
+
+    Returns:
+        The same rows, columns and means of the columns.
+    """
+    means = values.mean()
+    centred = values.sub(values.mean(axis=1), axis=0) + means.mean()
+    return means + (centred - means) * np.sqrt(values.shape[1] / (values.shape[1] - 1))
+
+
+def lead(values: pd.DataFrame, method: str, sign: int) -> tuple[float, float, float]:
     """How much better a method is than the control that comes closest to it: the mean of the
     differences on the same images, and its 95 % interval.
 
-    Images differ by more than methods do, and every method is measured on all of them. So the
-    intervals of two means may overlap although one is higher on nearly every image.
-
     Args:
+        values: Of one measure; a row per image, a column per method and control.
         sign: 1 where a high measure is better, -1 where a low one is.
     """
-    values = faithfulness.pivot(index="id", columns="method", values=measure)
     differences = [sign * (values[method] - values[one]).to_numpy() for one in CONTROLS]
     found = [(float(one.mean()), *interval(one)) for one in differences]
     return min(found, key=lambda one: one[1])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.gradcam.methods import compare, interval, judgement
+from stages.gradcam.methods import compare, interval, judgement, within_images
 
 MEANS = {
     "good": (0.2, 0.9),
@@ -65,12 +65,25 @@ def test_the_lead_is_over_the_control_that_comes_closest():
     assert compared.loc[["random", "centre"], "deletion_lead"].isna().all()
 
 
-def test_a_method_can_lead_although_the_intervals_of_the_means_overlap():
-    far = table(20)
+def test_intervals_tell_how_methods_differ_and_not_how_images_do():
+    even, far = table(20), table(20)
     far["insertion"] += far["id"].astype(int) * 10
-    good, centre = (compare(far, {}).set_index("method").loc[one] for one in ("good", "centre"))
-    assert good["insertion_low"] < centre["insertion_high"]
-    assert good["insertion_lead_low"] > 0
+    good, same = (compare(one, {}).set_index("method").loc["good"] for one in (even, far))
+    for end in ("_low", "_high"):
+        assert good[f"insertion{end}"] - good["insertion"] == pytest.approx(
+            same[f"insertion{end}"] - same["insertion"]
+        )
+
+
+def test_of_two_methods_the_interval_is_that_of_their_difference():
+    """Its reach is that of the difference, divided by the square root of 2."""
+    values = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    found = within_images(values)
+    difference = interval((values["a"] - values["b"]).to_numpy())
+    for name in values:
+        low, high = interval(found[name].to_numpy())
+        assert (low + high) / 2 == pytest.approx(values[name].mean())
+        assert high - low == pytest.approx((difference[1] - difference[0]) / np.sqrt(2))
 
 
 def test_a_single_image_proves_nothing():
