@@ -19,7 +19,7 @@ demo: setup .venv/sample ## Train and explain a classifier of the sample photos;
 	@echo "The report lies in reports/index.html: open it in a browser."
 
 test: .venv/test ## Run all tests.
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/test ## Check the code's form.
 	$(BIN)/ruff check --no-cache .

@@ -14,6 +14,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs of whole pipelines first: they take longest, and short tests fill what remains."""
+    items.sort(key=lambda item: item.path.parent != ROOT / "tests")
+
+
 class Project:
     """A copy of the pipeline in a folder of its own, with drawn photos and small params."""
 
@@ -33,9 +38,14 @@ class Project:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "DARKROOM_WORKERS": str(workers)}
 
-    def repro(self, workers: int = 2) -> str:
-        """Run `dvc repro` and give what it printed; fails if it fails."""
-        done = self.run("dvc", "repro", workers=workers)
+    def repro(self, *targets: str, workers: int = 2) -> str:
+        """Run `dvc repro` and give what it printed; fails if it fails.
+
+        Args:
+            targets: Stages; these and all before them are run, or all there are.
+            workers: Processes.
+        """
+        done = self.run("dvc", "repro", *targets, workers=workers)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -86,6 +96,7 @@ def empty_project(folder: Path) -> Project:
         candidates={"linear": {"head": {"layers": []}}, "hidden": {}},
         split__folds=2,
         training__epochs=8,
+        gradcam__measured=8,
         training__optimizer__learning_rate=0.003,
     )
     for command in ["git init -q", "dvc init -q"]:
@@ -99,12 +110,4 @@ def make_project(folder: Path, photos: int) -> Project:
     for seed in range(photos):
         for number, color in enumerate(["red", "green", "blue"]):
             draw_photo(folder / f"data/raw/{color}/{seed:04}.png", color, 3 * seed + number)
-    return project
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that ran once. A test that changes it runs `dvc repro` first, so order is free."""
-    project = make_project(tmp_path_factory.mktemp("project"), photos=130)
-    project.repro()
     return project

@@ -20,7 +20,16 @@ from stages.common.imports import imported_files
 from tests.conftest import ROOT, Project, draw_photo, make_project
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PHOTOS = 130  # of each class
 SHARDS = ["data/images", "data/augmented", "data/features"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that ran once. A test that changes it runs `dvc repro` first, so order is free."""
+    project = make_project(tmp_path_factory.mktemp("project"), PHOTOS)
+    project.repro()
+    return project
 
 
 def ran(log: str) -> list[str]:
@@ -79,7 +88,7 @@ def test_a_second_run_runs_nothing(finished: Project):
 
 def test_another_folder_and_worker_count_write_the_same_lock_file(finished: Project, tmp_path):
     finished.repro()
-    other = make_project(tmp_path / "Another name, with a space", photos=130)
+    other = make_project(tmp_path / "Another name, with a space", PHOTOS)
     assert len(ran(other.repro(workers=1))) == len(STAGES)
     assert other.path("dvc.lock").read_bytes() == finished.path("dvc.lock").read_bytes()
 
@@ -99,17 +108,19 @@ def test_a_change_of_training_or_split_computes_no_pixels(finished: Project):
     finished.set(training__optimizer__learning_rate=0.003)
     assert ran(finished.repro()) == ["report"]  # which has no run cache, see dvc.yaml
     finished.set(split__seed=1)
-    assert set(ran(finished.repro())).isdisjoint({"ingest", "augment", "backbone", "embed"})
+    computed = ran(finished.repro("kfold"))
+    assert set(computed).isdisjoint({"ingest", "augment", "backbone", "embed"})
+    assert {"split", "kfold"} <= set(computed)
     finished.set(split__seed=0)
-    assert ran(finished.repro()) == ["report"]
+    assert ran(finished.repro()) == []
 
 
 def test_an_added_photo_changes_at_most_two_shards(tmp_path):
-    project = make_project(tmp_path, photos=200)
-    project.repro()
+    project = make_project(tmp_path, PHOTOS)
+    project.repro("embed")
     before = project.files(*SHARDS)
     draw_photo(project.path("data/raw/green/0100b.png"), "green", seed=9999)
-    log = project.repro()
+    log = project.repro("embed")
     computed = re.findall(r"(\w[\w -]*): computed (\d+) of (\d+) shards", log)
     assert [what for what, _, _ in computed] == [
         "ingest",
@@ -124,10 +135,9 @@ def test_an_added_photo_changes_at_most_two_shards(tmp_path):
     assert len({Path(name).name for name in set(after) - set(before)}) <= 2
 
 
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
-    undisturbed = make_project(tmp_path / "undisturbed", photos=200)
-    undisturbed.repro()
-    killed = make_project(tmp_path / "killed", photos=200)
+def test_a_killed_run_goes_on_where_it_stopped(finished: Project, tmp_path):
+    finished.repro()
+    killed = make_project(tmp_path, PHOTOS)
     process = subprocess.Popen(
         ["dvc", "repro"],
         cwd=killed.folder,
@@ -147,13 +157,13 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     counts = re.findall(r"embed whole [\w-]+: computed (\d+) of (\d+)", log)
     assert 1 <= kept < sum(int(total) for _, total in counts)
     assert sum(int(total) - int(computed) for computed, total in counts) == kept
-    assert killed.path("dvc.lock").read_bytes() == undisturbed.path("dvc.lock").read_bytes()
+    assert killed.path("dvc.lock").read_bytes() == finished.path("dvc.lock").read_bytes()
 
 
 def test_a_killed_training_goes_on_after_its_last_epoch(finished: Project):
     finished.repro()
     finished.set(training__epochs=300, training__early_stopping=None)
-    assert "goes on" not in finished.repro()
+    assert "goes on" not in finished.repro("finetune")
     files = ["models/model.keras", "reports/finetune/history.csv"]
     expected = [finished.path(name).read_bytes() for name in files]
 
@@ -180,7 +190,7 @@ def test_a_killed_training_goes_on_after_its_last_epoch(finished: Project):
 def test_training_with_the_validation_images_watches_none(finished: Project):
     finished.repro()
     finished.set(finetune__with_validation=True)
-    assert "watching 0 images" in finished.repro()
+    assert "watching 0 images" in finished.repro("finetune")
     splits = pd.read_csv(finished.path("data/splits.csv"))
     facts = json.loads(finished.path("reports/finetune/summary.json").read_text())
     assert facts["train_images"] == (splits["split"] != "test").sum()
@@ -278,7 +288,7 @@ def test_dvc_shows_metrics_plots_and_experiments(finished: Project):
     assert shown["reports/finetune/history.csv"]["encoding"]["x"]["field"] == "epoch"
     assert shown["reports/kfold/folds.csv"]["encoding"]["x"]["field"] == "fold"
     assert shown["reports/predictions.csv"]["spec"]["encoding"]["x"]["field"] == "predicted"
-    done = finished.run("dvc", "exp", "run", "-n", "longer", "-S", "training.epochs=9")
+    done = finished.run("dvc", "exp", "run", "evaluate", "-n", "longer", "-S", "training.epochs=9")
     assert done.returncode == 0, done.stderr
     shown = finished.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown and "test.accuracy" in shown
@@ -294,14 +304,15 @@ def test_experiments_from_the_queue_give_what_they_give_one_by_one(tmp_path):
         "git -c user.name=a -c user.email=a@b commit -qm photos",
     ]:
         assert project.run(*command.split()).returncode == 0
-    project.repro()
+    project.repro("evaluate")
     for command in ["git add .", "git -c user.name=a -c user.email=a@b commit -qm first"]:
         assert project.run(*command.split()).returncode == 0
     knobs = {"rate": "training.optimizer.learning_rate=0.001", "seed": "split.seed=1"}
     for name, knob in knobs.items():
-        done = project.run("dvc", "exp", "run", "-n", name, "-S", knob)
+        experiment = ["dvc", "exp", "run", "evaluate", "-S", knob]
+        done = project.run(*experiment, "-n", name)
         assert done.returncode == 0, done.stderr
-        queued = project.run("dvc", "exp", "run", "--queue", "-n", f"queued-{name}", "-S", knob)
+        queued = project.run(*experiment, "-n", f"queued-{name}", "--queue")
         assert queued.returncode == 0, queued.stderr
         assert project.run("git", "checkout", "-q", "params.yaml", "dvc.lock").returncode == 0
     shutil.rmtree(project.path(".dvc/cache/runs"))  # or DVC would only restore what it knows

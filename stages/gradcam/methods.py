@@ -23,8 +23,8 @@ def compare(faithfulness: pd.DataFrame, zero: dict[str, int]) -> pd.DataFrame:
 
     Returns:
         `method`, `is_control`, `images`, `zero`; of each measure the mean and, as `<measure>_low`
-        and `<measure>_high`, its 95 % interval, see `within_images` (of sensitivity, which a control
-        has none of, the plain one); of deletion and insertion as `<measure>_lead`, `_lead_low` and
+        and `<measure>_high`, its 95 % interval, see `within_images` (of sensitivity, which has no
+        controls, the plain one); of deletion and insertion as `<measure>_lead`, `_lead_low` and
         `_lead_high` how much better than the controls the method is, see `lead`; `beats_controls`:
         whether it is in both, the intervals above 0 (None for controls).
     """

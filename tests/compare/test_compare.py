@@ -19,7 +19,7 @@ from stages.compare.__main__ import main
 from stages.compare.command_line import parse
 from stages.compare.sheets import HEIGHT
 from tests.compare.conftest import HandMade, Photo, State
-from tests.conftest import ROOT, Project, draw_photo
+from tests.conftest import ROOT, Project, draw_photo, make_project
 
 RED, GREEN, BLUE, GREY = (200, 20, 20), (20, 180, 20), (20, 20, 200), (120, 120, 120)
 
@@ -438,17 +438,17 @@ def test_help_says_what_the_exit_code_means(capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_a_run_of_the_pipeline(finished: Project, monkeypatch, capsys):
-    finished.repro()
-    monkeypatch.chdir(finished.folder)
+def test_a_run_of_the_pipeline(tmp_path, monkeypatch, capsys):
+    project = make_project(tmp_path, photos=40)
+    project.repro("evaluate")
+    monkeypatch.chdir(tmp_path)
     for command in ["git add -A", "git commit -qm first"]:
-        assert finished.run(*command.split()).returncode == 0
-    capsys.readouterr()
-    draw_photo(finished.path("data/raw/green/new.png"), "green", seed=9999)
+        assert project.run(*command.split()).returncode == 0
+    draw_photo(project.path("data/raw/green/new.png"), "green", seed=9999)
     shutil.move("data/raw/red/0003.png", "data/raw/blue/from-red.png")
-    finished.path("data/raw/red/0004.png").unlink()
-    finished.set(split__seed=1)
-    finished.repro()
+    project.path("data/raw/red/0004.png").unlink()
+    project.set(split__seed=1)
+    project.repro("evaluate")
     facts = compare_json(capsys)
     assert (facts["counts"]["added"], facts["counts"]["removed"]) == (1, 1)
     assert [
@@ -459,7 +459,7 @@ def test_a_run_of_the_pipeline(finished: Project, monkeypatch, capsys):
     assert {one["param"]: (one["before"], one["after"]) for one in facts["params"]} == {
         "split.seed": (0, 1)
     }
-    figures = json.loads(finished.path("reports/metrics.json").read_text())["test"]
+    figures = json.loads(project.path("reports/metrics.json").read_text())["test"]
     shown = {one["figure"]: one["after"] for one in facts["metrics"]}
     assert shown == {f"test.{name}": value for name, value in figures.items()}
     sheet = np.asarray(Image.open("compared/removed.jpg"), int)
