@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
+
+# No test is a matter of luck: not of the load of the machine, nor of the examples of this run.
+settings.register_profile("reproducible", deadline=None, derandomize=True)
+settings.load_profile("reproducible")
 
 ROOT = Path(__file__).resolve().parents[1]
 

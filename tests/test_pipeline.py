@@ -86,13 +86,6 @@ def test_a_second_run_runs_nothing(finished: Project):
     assert "up to date" in finished.repro()
 
 
-def test_another_folder_and_worker_count_write_the_same_lock_file(finished: Project, tmp_path):
-    finished.repro()
-    other = make_project(tmp_path / "Another name, with a space", PHOTOS)
-    assert len(ran(other.repro(workers=1))) == len(STAGES)
-    assert other.path("dvc.lock").read_bytes() == finished.path("dvc.lock").read_bytes()
-
-
 def test_the_drawn_classes_are_learned(finished: Project):
     finished.repro()
     predictions = pd.read_csv(finished.path("reports/predictions.csv"))
@@ -104,7 +97,7 @@ def test_the_drawn_classes_are_learned(finished: Project):
 def test_a_change_of_training_or_split_computes_no_pixels(finished: Project):
     finished.repro()
     finished.set(training__optimizer__learning_rate=0.002)
-    assert ran(finished.repro())[:2] == ["encode", "kfold"]
+    assert ran(finished.repro()) == ["encode", "kfold", "finetune", "evaluate", "gradcam", "report"]
     finished.set(training__optimizer__learning_rate=0.003)
     assert ran(finished.repro()) == ["report"]  # which has no run cache, see dvc.yaml
     finished.set(split__seed=1)
@@ -135,9 +128,11 @@ def test_an_added_photo_changes_at_most_two_shards(tmp_path):
     assert len({Path(name).name for name in set(after) - set(before)}) <= 2
 
 
-def test_a_killed_run_goes_on_where_it_stopped(finished: Project, tmp_path):
+def test_a_run_killed_in_another_folder_with_another_worker_count_ends_with_the_same_lock_file(
+    finished: Project, tmp_path
+):
     finished.repro()
-    killed = make_project(tmp_path, PHOTOS)
+    killed = make_project(tmp_path / "Another name, with a space", PHOTOS)
     process = subprocess.Popen(
         ["dvc", "repro"],
         cwd=killed.folder,
@@ -153,7 +148,7 @@ def test_a_killed_run_goes_on_where_it_stopped(finished: Project, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = len(list(finished_shards.glob("[!.]*")))
-    log = killed.repro()
+    log = killed.repro(workers=1)
     counts = re.findall(r"embed whole [\w-]+: computed (\d+) of (\d+)", log)
     assert 1 <= kept < sum(int(total) for _, total in counts)
     assert sum(int(total) - int(computed) for computed, total in counts) == kept
@@ -307,14 +302,13 @@ def test_experiments_from_the_queue_give_what_they_give_one_by_one(tmp_path):
     project.repro("evaluate")
     for command in ["git add .", "git -c user.name=a -c user.email=a@b commit -qm first"]:
         assert project.run(*command.split()).returncode == 0
-    knobs = {"rate": "training.optimizer.learning_rate=0.001", "seed": "split.seed=1"}
-    for name, knob in knobs.items():
-        experiment = ["dvc", "exp", "run", "evaluate", "-S", knob]
-        done = project.run(*experiment, "-n", name)
-        assert done.returncode == 0, done.stderr
-        queued = project.run(*experiment, "-n", f"queued-{name}", "--queue")
-        assert queued.returncode == 0, queued.stderr
-        assert project.run("git", "checkout", "-q", "params.yaml", "dvc.lock").returncode == 0
+    first = json.loads(project.path("reports/metrics.json").read_text())
+    experiment = ["dvc", "exp", "run", "evaluate", "-S", "split.seed=1"]
+    done = project.run(*experiment, "-n", "seed")
+    assert done.returncode == 0, done.stderr
+    assert project.run("git", "checkout", "-q", "params.yaml", "dvc.lock").returncode == 0
+    queued = project.run(*experiment, "-n", "queued-seed", "--queue")
+    assert queued.returncode == 0, queued.stderr
     shutil.rmtree(project.path(".dvc/cache/runs"))  # or DVC would only restore what it knows
     done = project.run("dvc", "exp", "run", "--run-all")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -323,9 +317,7 @@ def test_experiments_from_the_queue_give_what_they_give_one_by_one(tmp_path):
     for experiment in json.loads(shown)[1]["experiments"] or []:
         revision = experiment["revs"][-1] if experiment.get("revs") else experiment
         metrics[experiment["name"]] = revision["data"]["metrics"]["reports/metrics.json"]["data"]
-    for name in knobs:
-        assert metrics[name] == metrics[f"queued-{name}"]
-    assert metrics["rate"] != metrics["seed"]
+    assert metrics["seed"] == metrics["queued-seed"] != first
 
 
 def test_shards_are_read_by_numpy_and_rows_agree_with_the_manifest(finished: Project):

@@ -51,7 +51,7 @@ def tolerance(image: np.ndarray, fill_mode: str, cval: float = 0) -> float:
 
 
 @pytest.mark.parametrize("fill_mode", SCIPY_MODES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     transform=transforms,
     height=st.integers(4, 40),
@@ -95,7 +95,7 @@ def warp_by_keras(image: np.ndarray, transform: Transform, fill_mode: str) -> np
 
 
 @pytest.mark.parametrize("fill_mode", ["nearest", "reflect"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(transform=transforms, size=st.integers(4, 40), pattern=st.sampled_from([noise, waves]))
 def test_a_warp_is_that_of_keras(fill_mode, transform, size, pattern):
     image = pattern(size, size)

@@ -151,7 +151,7 @@ def test_pairs_join_exactly_up_to_the_threshold():
     assert group_images(images, threshold=distance * 0.999) == [0, 1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), threshold=st.floats(0.05, 0.6))
 def test_groups_are_the_components_of_all_pairs_in_any_order(seed, threshold):
     rng = np.random.default_rng(seed)

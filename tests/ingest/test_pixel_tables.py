@@ -257,7 +257,7 @@ def written(draw_from: st.DrawFn) -> tuple[np.ndarray, bytes, dict[str, object]]
     return images, content, {} if height == width else {"image_size": [height, width]}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(form=written())
 def test_every_form_is_read_back_to_the_last_pixel(tmp_path_factory, form):
     images, content, names = form
