@@ -36,6 +36,9 @@ class Sample(Project):
         empty_project(folder)
         (folder / "data").mkdir()
         shutil.copyfile(ROOT / "data/sample.py", folder / "data/sample.py")
+        # Or short stages would be done before workers have started.
+        code = folder / "stages/common/shard_map.py"
+        code.write_text(code.read_text().replace("_START_UP = 1.0", "_START_UP = 0.0"))
         assert self.run(sys.executable, "data/sample.py").returncode == 0
 
     def lock(self) -> str:
@@ -98,9 +101,16 @@ def test_a_dask_cluster_writes_the_same_lock_file_though_a_worker_dies(
 ):
     project = Sample(tmp_path / "project")
     without_tensorflow = {"PYTHONPATH": str(broken_package(tmp_path, "tensorflow"))}
-    with dask_cluster(tmp_path / "dask", [{}, without_tensorflow]) as cluster:
+    # Two threads each: joblib does without a cluster that has but one left.
+    with dask_cluster(tmp_path / "dask", [{}, without_tensorflow], threads=2) as cluster:
+        for stage in ("split", "augment"):  # in the order of `dvc repro kfold`
+            repro(project, stage, engine=cluster.engine)
+        assert all(calls > 1 for calls in calls_done(cluster))
         repro_and_kill(project, cluster, worker=1)
-        assert calls_done(cluster)[0] > 1
+        before = calls_done(cluster)[0]
+        shutil.rmtree(project.path(".cache/fit_fold"))
+        repro(project, "kfold", "-f", "-s", engine=cluster.engine)
+        assert calls_done(cluster)[0] > before > 1
     assert project.lock() == reference.lock()
 
 
@@ -123,7 +133,8 @@ from stages.common.stage import run
 
 def main(params):
     shards = sorted(Path("data/images").glob("*.npy"))
-    tasks = [Task((shard, ("a", "b", "c")), (shard,)) for shard in shards]
+    read = (Path("params.yaml"),)
+    tasks = [Task((shard, ("a", "b", "c")), (shard,), read) for shard in shards]
     settings = {"number": 1, "rotation_range": 30.0}
     for folder in map_shards(augment_shard, tasks, settings, "augment", where="apart"):
         print(hashlib.sha256((folder / "images.npy").read_bytes()).hexdigest())
@@ -269,6 +280,20 @@ def test_a_worker_with_other_code_at_the_same_path_is_one_line(small: Project, t
     assert f"expected the same code in {small.folder}, found another" in said
 
 
+def test_a_worker_that_reads_another_file_at_the_same_path_is_one_line(
+    small: Project, tmp_path: Path
+):
+    """A machine with a clone of its own there and the same code, but not the same data."""
+    other = tmp_path / "other"
+    shutil.copytree(small.folder, other)
+    with (other / "params.yaml").open("a") as params:
+        params.write("# of another machine\n")
+    before = seeing(other, at=small.folder)
+    with dask_cluster(tmp_path / "dask", [{}], threads=2, before=before) as cluster:
+        said = refusal(small, cluster.engine, DARKROOM_CACHE=str(tmp_path / "cache"))
+    assert f"{small.folder}/params.yaml: expected what the machine that asks has there" in said
+
+
 def test_a_worker_that_outlives_a_change_of_data_sees_the_new(small: Project, dask: Cluster):
     assert varied(small, dask.engine) == (before := varied(small, "local"))
     shard = small.path("data/images/part-0.npy")
@@ -296,6 +321,51 @@ def test_a_worker_without_a_package_is_one_line(small: Project, tmp_path: Path):
     with dask_cluster(tmp_path / "dask", [{"PYTHONPATH": without}], threads=2) as cluster:
         said = refusal(small, cluster.engine)
     assert "No module named 'cv2'; install requirements.lock there" in said
+
+
+WITHOUT_JOBLIB = """
+from importlib import metadata
+
+def version(name, known=metadata.version):
+    if name == "joblib":
+        raise metadata.PackageNotFoundError(name)
+    return known(name)
+
+metadata.version = version
+"""
+"""What Python runs at its start, if it is to know of no such package."""
+
+
+def test_a_worker_without_joblib_is_one_line(small: Project, tmp_path: Path):
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/sitecustomize.py").write_text(WITHOUT_JOBLIB)
+    without = {"PYTHONPATH": str(tmp_path / "without")}
+    with dask_cluster(tmp_path / "dask", [without], threads=2) as cluster:
+        said = refusal(small, cluster.engine)
+    assert "expected joblib, found none at tcp://" in said
+
+
+DEADLY = """    import os, signal, tempfile
+
+    if not os.listdir("deaths"):
+        tempfile.mkstemp(dir="deaths")
+        os.kill(os.getppid(), signal.SIGKILL)
+    return {"""
+
+
+def test_a_call_that_dask_gives_up_is_made_again(small: Project, tmp_path: Path, monkeypatch):
+    """As where machines are taken away one after the other; here Dask gives up after the first."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    expected = varied(small, "local")
+    small.path("deaths").mkdir()
+    with (
+        dask_cluster(tmp_path / "dask", [{}], threads=2) as cluster,
+        changed_code(small, "    return {", DEADLY),
+    ):
+        done = vary(small, cluster.engine)
+    assert done.returncode == 0, done.stderr
+    assert "a worker was lost" in done.stdout
+    assert re.findall(r"^[0-9a-f]{64}$", done.stdout, re.M) == expected
 
 
 def test_a_worker_with_another_version_is_one_line(small: Project, tmp_path: Path):

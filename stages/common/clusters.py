@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -29,6 +31,10 @@ Workers = Callable[[Iterable[tuple]], Iterator[Any]]
 
 class WorkerLost(Exception):
     """A worker died, or cannot be reached any more."""
+
+
+class _GivenUp(Exception):
+    """Dask gave a call up, for the cause of this."""
 
 
 @contextmanager
@@ -62,7 +68,8 @@ def dask_workers(address: str) -> Iterator[Workers]:
         address: Of its scheduler, as `tcp://host:8786`.
 
     Raises:
-        InputError: There is no scheduler, or it has no worker, or one with another Python.
+        InputError: There is no scheduler, or it has no worker, or one with another Python or
+            without joblib.
         WorkerLost: One died more often than Dask itself tries again, all did, or the scheduler.
     """
     try:
@@ -76,46 +83,82 @@ def dask_workers(address: str) -> Iterator[Workers]:
     # What it leaves behind when it is closed early is told with stack traces.
     for library in ("asyncio", "distributed", "distributed.client", "tornado.application"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    with client, joblib.parallel_config("dask", client=client), _giving_up(client):
+    lost = (
+        *(BrokenProcessPool, TimeoutError, distributed.KilledWorker, distributed.CancelledError),
+        distributed.comm.CommClosedError,
+    )
+    joblib.register_parallel_backend("dask that tells", _dask_backend())
+    with client, joblib.parallel_config("dask that tells", client=client), _giving_up(client):
         try:
             _refuse_unfit(f"dask:{address}", client)
             yield joblib.Parallel(return_as="generator_unordered")
-        except (
-            BrokenProcessPool,
-            TimeoutError,
-            distributed.KilledWorker,
-            distributed.CancelledError,
-            distributed.comm.CommClosedError,
-        ) as error:
+        except lost as error:
             raise WorkerLost(one_line(error, 100)) from error
+        except _GivenUp as given_up:
+            error = given_up.__cause__
+            if isinstance(error, lost):
+                raise WorkerLost(one_line(error, 100)) from error
+            raise _unable(f"dask:{address}", error) from error
+
+
+def _dask_backend() -> type:
+    """joblib's own, but for what it does with a call that Dask gave up, since workers died with it
+    or could not read it: joblib would wait for it for ever."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def submit(self, func: Callable, callback: Callable | None = None) -> Future:
+            def tell(done: Future) -> None:
+                if error := done.exception():
+                    callback(_Failed(error))
+
+            future = super().submit(func, callback)
+            future.add_done_callback(tell)
+            return future
+
+        def retrieve_result_callback(self, out: object) -> object:
+            if isinstance(out, _Failed):
+                raise _GivenUp from out.error
+            return super().retrieve_result_callback(out)
+
+    return Backend
+
+
+@dataclass(frozen=True)
+class _Failed:
+    error: BaseException
 
 
 @contextmanager
 def _giving_up(client: distributed.Client) -> Iterator[None]:
     """Cancel all calls if no worker is left for a while: Dask would wait for one for ever."""
-    from distributed import Future
+    import distributed
 
     done = threading.Event()
 
     def watch() -> None:
         left = _NO_WORKERS
         while left and not done.wait(1):
-            left = left - 1 if not client.scheduler_info()["workers"] else _NO_WORKERS
+            with suppress(Exception):  # it does not answer, or is about to be closed
+                left = left - 1 if not client.scheduler_info()["workers"] else _NO_WORKERS
         if not left:
-            client.cancel([Future(key, client) for key in list(client.futures)])
+            client.cancel([distributed.Future(key, client) for key in list(client.futures)])
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         done.set()
+        watcher.join(_PATIENCE)
 
 
 def _refuse_unfit(name: str, client: distributed.Client) -> None:
-    """Refuse a cluster without workers, and one whose Python reads other bytecode."""
+    """Refuse a cluster without workers, and one whose Python or joblib cannot read calls."""
     with suppress(TimeoutError):
         client.wait_for_workers(1, timeout=_PATIENCE)
-    workers = client.get_versions()["workers"]
+    versions = client.get_versions(packages=["joblib"])
+    workers = versions["workers"]
     if not workers:
         raise InputError(
             f"{name}: expected workers, found none in {_PATIENCE} s; start some: dask worker"
@@ -125,6 +168,12 @@ def _refuse_unfit(name: str, client: distributed.Client) -> None:
         there = _short(dict(facts["host"])["python"])
         if there != here:
             raise InputError(f"{name}: expected Python {here} as here, found {there} at {worker}")
+    for machine, facts in [("the scheduler", versions["scheduler"]), *sorted(workers.items())]:
+        if dict(facts["packages"]).get("joblib") is None:
+            raise InputError(
+                f"{name}: expected joblib, found none at {machine}; install requirements.lock and "
+                "requirements-cluster.lock there"
+            )
 
 
 def _short(version: str) -> str:
@@ -139,7 +188,8 @@ def ray_workers(address: str) -> Iterator[Workers]:
         address: Of its head, as `host:6379`. This machine is one of the cluster.
 
     Raises:
-        InputError: There is no such cluster, or its versions of Ray and Python are others.
+        InputError: There is no such cluster, its versions of Ray and Python are others, or a
+            machine lacks joblib.
         WorkerLost: A worker or a machine died.
     """
     try:
@@ -169,6 +219,8 @@ def ray_workers(address: str) -> Iterator[Workers]:
         with joblib.parallel_config("ray", n_jobs=-1):
             yield joblib.Parallel(return_as="generator_unordered")
     except (BrokenProcessPool, ray.exceptions.RayError) as error:
+        if isinstance(cause := getattr(error, "cause", None), ImportError):
+            raise _unable(f"ray:{address}", cause) from error
         raise WorkerLost(one_line(error, 100)) from error
     finally:
         ray.shutdown()
@@ -178,6 +230,13 @@ def _missing(name: str, error: ImportError) -> InputError:
     return InputError(
         f"{name}: expected its package, {error}; install requirements-cluster.lock here and on "
         "its machines"
+    )
+
+
+def _unable(name: str, error: BaseException) -> InputError:
+    return InputError(
+        f"{name}: expected machines that can read calls, {one_line(error)}; install "
+        "requirements.lock and requirements-cluster.lock on all of them"
     )
 
 

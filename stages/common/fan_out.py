@@ -20,7 +20,7 @@ import cloudpickle
 import joblib
 
 from stages.common import clusters, node
-from stages.common.errors import InputError
+from stages.common.errors import InputError, one_line
 from stages.common.imports import project_digest
 from stages.common.log import log
 from stages.common.machine import cache_folder, engine, worker_count
@@ -31,6 +31,9 @@ _JOURNEYS = 8  # of calls to a worker, in which all of them are sent
 _DECIDING = (
     *("numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "scikit-learn"),
     *("scipy", "xxhash", "tensorflow", "keras"),
+    # What may stand for one of these.
+    *("onnxruntime-gpu", "opencv-python", "opencv-contrib-python"),
+    *("opencv-contrib-python-headless", "pillow-simd"),
 )
 _RUN = uuid.uuid4().hex
 # A worker of Dask hands back freed memory at once, which takes as long as to warp an image. These
@@ -146,9 +149,9 @@ def answer(call: bytes) -> bytes:
         return pickle.dumps(("result", [_numbered(function, *one) for one in calls]))
     except ImportError as error:
         return pickle.dumps(("fault", f"{host}: {error}; install requirements.lock there"))
-    except FileNotFoundError as error:
-        remedy = "let all machines see the same disk under the same paths"
-        return pickle.dumps(("fault", f"{host}: {error}; {remedy}"))
+    except OSError as error:
+        remedy = "let all machines see the same disk under the same paths, and read and write there"
+        return pickle.dumps(("fault", f"{host}: {one_line(error)}; {remedy}"))
     except InputError as error:
         return pickle.dumps(("fault", f"{host}: {error}"))
     except Exception:
@@ -161,6 +164,6 @@ def _differing(code: str, versions: Mapping[str, str]) -> str:
     if project_digest() != code:
         return f"expected the same code in {Path.cwd()}, found another; let it see the same disk"
     for name, found in _versions().items():
-        if found != (expected := versions.get(name, found)):
+        if found != (expected := versions.get(name, "none")):
             return f"expected {name} {expected}, found {found}; install requirements.lock there"
     return ""

@@ -50,10 +50,12 @@ class Task:
         arguments: What the function is called with, before the settings.
         inputs: What the result depends on besides settings and code: a path stands for the bytes
             of that file, a string for itself.
+        read: Other files that the function reads, of which `inputs` name what it takes.
     """
 
     arguments: tuple
     inputs: tuple[Path | str, ...]
+    read: tuple[Path, ...] = ()
 
 
 def map_shards(
@@ -170,7 +172,7 @@ def _compute_all(
     if not missing:
         return
     calls = [
-        (function, task.arguments, settings, folder, _stamps(task.inputs))
+        (function, task.arguments, settings, folder, _stamps((*task.inputs, *task.read)))
         for folder, task in missing.items()
     ]
     with locked(_lock(next(iter(missing)).parent), fcntl.LOCK_SH):
@@ -188,7 +190,7 @@ def _compute_all(
 
 
 def _stamps(inputs: Iterable[Path | str]) -> dict[Path, tuple[int, int]]:
-    """Size and time of the last change, seconds, of the files among the inputs of a task.
+    """Size and time of the last change, seconds, of the files among what a task reads.
 
     They are opened for it: else a machine may tell of a shared file how it looked a minute ago.
     """
@@ -222,6 +224,7 @@ def _compute(
     arrays = function(*arguments, **settings)
     with naming_full_disk(folder.parent):
         fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
+        fresh.chmod(0o755)  # workers of a cluster may belong to another user, who is to read it
         try:
             for name, array in arrays.items():
                 _save(array, fresh / f"{name}.npy")

@@ -11,7 +11,7 @@ from stages.common.features import open_images
 from stages.common.imports import code_digest
 from stages.common.log import log
 from stages.common.params import Params
-from stages.common.paths import CHOICE, REPORTS
+from stages.common.paths import CHOICE, CLASSES, MANIFEST, REPORTS, SPLITS, TARGETS
 from stages.common.pictures import save_photo
 from stages.common.plans import Plan, make_plans
 from stages.common.scores import scores
@@ -109,7 +109,7 @@ def _task(params: Params, plan: Plan, name: str, repeat: int, fold: int) -> Task
     """One fit; its result is kept as long as nothing changes that it depends on."""
     training = params.candidate(name).model_dump_json(exclude={"features"})
     inputs = (plan.identity(), training, str(repeat), str(fold))
-    return Task((params, name, plan, repeat, fold), inputs)
+    return Task((params, name, plan, repeat, fold), inputs, (MANIFEST, CLASSES, TARGETS, SPLITS))
 
 
 def _out_of_fold(

@@ -250,7 +250,7 @@ def refusal(url: str) -> str:
     start = time.perf_counter()
     with pytest.raises(InputError) as refused:
         find_sources(url, Limits())
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60  # 24 if each of three tries has to be given up
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
