@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from stages.common.class_activation import METHODS
 from stages.common.determinism import make_deterministic
 from stages.common.heatmaps import HeatMaps, last_convolution
 from stages.common.keras_files import load
@@ -57,8 +58,9 @@ def main(params: Params) -> None:
     few = places["id"].isin(measured["id"])
     compared = compare(measured, places[few].groupby("method")["zero"].sum().astype(int).to_dict())
     write_table(compared, FOLDER / "methods.csv")
-    randomised = compare_with_random(subject, model, layers, knobs.method)
+    randomised = compare_with_random(subject, model, layers, methods)
     write_table(randomised, FOLDER / "randomised.csv")
+    of_first = randomised[randomised["method"] == knobs.method]
     facts = {
         "method": knobs.method,
         "layer": "+".join(layers),
@@ -67,7 +69,7 @@ def main(params: Params) -> None:
         "target": knobs.target,
         "map_size": list(map_size),
         "beats_controls": judgement(compared),
-        "randomised_correlation": float(randomised["correlation"].iloc[-1]),
+        "randomised_correlation": float(of_first["correlation"].iloc[-1]),
         "suspicious": int((summary["suspicion"] > SUSPICIOUS).sum()),
     }
     write_json(facts, FOLDER / "summary.json")
@@ -127,13 +129,16 @@ def summarise(
 
 
 def compare_with_random(
-    subject: Subject, model: keras.Model, layers: list[str], method: str
+    subject: Subject, model: keras.Model, layers: list[str], methods: list[str]
 ) -> pd.DataFrame:
-    """The maps of the first images against those of the model with random weights."""
+    """The maps of the first images against those of the model with random weights.
+
+    Score-CAM takes as long as all else together, so it is compared only where it is shown first.
+    """
     some = slice(0, _RANDOMISED)
     photos, weights = subject.take(some), subject.weights[some]
-    maps = HeatMaps(model, layers, [method])  # of the one method alone: Score-CAM would take long
-    return correlations(model, lambda: maps(photos, weights)[method])
+    maps = HeatMaps(model, layers, [one for one in methods if one in (methods[0], *METHODS)])
+    return correlations(model, lambda: maps(photos, weights))
 
 
 def _caption(label: str, predicted: str) -> str:

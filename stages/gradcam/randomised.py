@@ -5,7 +5,7 @@ stay the same show the photo, not the model.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,32 +21,40 @@ _ONE = ("gamma", "moving_variance")
 """Names of the weights that are 1 before training."""
 
 
-def correlations(model: keras.Model, maps: Callable[[], np.ndarray]) -> pd.DataFrame:
+def correlations(model: keras.Model, maps: Callable[[], Mapping[str, np.ndarray]]) -> pd.DataFrame:
     """How much the maps of ever more random models are like those of the trained one.
 
     Args:
         model: Its weights are as before afterwards.
-        maps: Gives the maps (n, height, width) of some images, with the weights at that moment.
+        maps: Gives the maps (n, height, width) of some images by each method, with the weights at
+            that moment.
 
     Returns:
-        `layer`: from the output back to it, weights are random; `correlation`: the mean rank
-        correlation with the trained model's maps; `low` and `high`: its 95 % interval. The last
-        row is of a model of which all weights are random.
+        Of each method in turn `method`; `layer`: from the output back to it, weights are random;
+        `correlation`: the mean rank correlation with the trained model's maps; `low` and `high`:
+        its 95 % interval; `zero`: how many maps are zero everywhere or not finite, which correlate
+        by 0 and so prove little. The last row of a method is of a model of random weights alone.
     """
     trained = maps()
     kept = model.get_weights()
-    rows = []
+    rows: dict[str, list[dict]] = {method: [] for method in trained}
     try:
         for layers in cascade(model):
             for layer in layers:
                 randomise(model.get_layer(layer))
-            found = [rank_correlation(*pair) for pair in zip(trained, maps(), strict=True)]
-            low, high = np.clip(interval(np.array(found)), -1, 1)  # of few images it is wide
-            row = {"layer": layers[-1], "correlation": np.mean(found), "low": low, "high": high}
-            rows.append(row)
+            for method, found in maps().items():
+                row = {"method": method, "layer": layers[-1], **_likeness(trained[method], found)}
+                rows[method].append(row)
     finally:
         model.set_weights(kept)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row for of_method in rows.values() for row in of_method])
+
+
+def _likeness(trained: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    each = np.array([rank_correlation(*pair) for pair in zip(trained, found, strict=True)])
+    low, high = np.clip(interval(each), -1, 1)  # of few images it is wide
+    zero = sum(not one.any() or not np.isfinite(one).all() for one in found)
+    return {"correlation": each.mean(), "low": low, "high": high, "zero": zero}
 
 
 def cascade(model: keras.Model) -> list[list[str]]:

@@ -69,10 +69,12 @@ def choose_subject(predictions: pd.DataFrame, outputs: int, params: Params) -> S
 
 def choose_images(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most `count` predictions: of classes and labels taken in turn from the right and the wrong
-    ones of each, so that rare classes and rare errors are seen; of numbers the worst ones."""
+    ones of each, so that rare classes and rare errors are seen, the most confident errors first; of
+    numbers the worst ones."""
     if "residual" in predictions:
         order = predictions["residual"].abs().to_numpy()
         return predictions.iloc[np.argsort(-order, kind="stable")[:count]]
     right = predictions["label"] == predictions["predicted"]
-    turn = predictions.groupby([predictions["label"], right]).cumcount()
-    return predictions.iloc[turn.argsort(kind="stable")[:count]]
+    surest = predictions["confidence"].mask(right, 0)
+    rank = surest.groupby([predictions["label"], right]).rank("first", ascending=False)
+    return predictions.iloc[rank.argsort(kind="stable")[:count]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.common.tasks import TASKS
+from stages.report.explanations import LIKE_RANDOM
 from stages.report.words import some
 
 # From here on a finding is worth a line at the top of the page.
@@ -15,8 +16,6 @@ _OVERFITTED = 0.1
 _OVERFITTED_LOSS = 2
 """How many times as large it is on the validation images, for numbers."""
 _CALIBRATION_ERROR = 0.05
-_RANK_CORRELATION = 0.5
-"""Of the heat maps with those of random weights."""
 _FEW_PLACES = 4
 """Of the shorter side of a heat map."""
 _HEAT_ON_BORDER = 0.5
@@ -208,7 +207,7 @@ def _do_not_beat_controls(facts: dict) -> Iterator[Caution]:
 
 def _like_random_weights(facts: dict) -> Iterator[Caution]:
     correlation = facts["gradcam"]["randomised_correlation"]
-    if correlation >= _RANK_CORRELATION:
+    if correlation >= LIKE_RANDOM:
         yield Caution(
             "The heat maps hardly depend on what the model has learned: those of random weights "
             f"have a rank correlation of {correlation:.2f} with them.",

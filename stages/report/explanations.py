@@ -14,6 +14,8 @@ _MEASURES = ("deletion", "insertion", "road", "sensitivity")
 interval."""
 _LEADS = ("deletion", "insertion")
 """Those in which a method must beat the controls."""
+LIKE_RANDOM = 0.5
+"""From this rank correlation on, maps of random weights are like those of the trained model."""
 
 
 def explanations(task: str, separator: str | None) -> dict[str, Any]:
@@ -27,7 +29,8 @@ def explanations(task: str, separator: str | None) -> dict[str, Any]:
         `gradcam` (`reports/gradcam/summary.json`), `explains` (what the maps show, in words),
         `leads` (measures), `methods` (a row each, the controls last), `doubted` (names of the
         methods that do not beat the controls), `intervals_of_measures` (a chart each),
-        `randomised` (rows), `attention` (an excerpt) and `gallery`.
+        `randomised` (rows), `like_random` (names of the methods whose maps depend little on what
+        was learned), `attention` (an excerpt) and `gallery`.
     """
     summary = read_json(REPORTS / "gradcam/summary.json")
     maps = read_table(REPORTS / "gradcam/summary.csv")
@@ -39,6 +42,8 @@ def explanations(task: str, separator: str | None) -> dict[str, Any]:
     # The method of the gallery stands first; the controls are only measured.
     methods.sort(key=lambda row: (row["is_control"], row["method"] != summary["method"]))
     drawn = [row for row in methods if not row["is_control"]]
+    randomised = read_table(REPORTS / "gradcam/randomised.csv")
+    of_random = randomised.groupby("method", sort=False)["correlation"].last()
     return {
         "gradcam": summary,
         "explains": explains(task, summary["target"]),
@@ -46,7 +51,8 @@ def explanations(task: str, separator: str | None) -> dict[str, Any]:
         "methods": methods,
         "doubted": [row["method"] for row in drawn if not row["beats_controls"]],
         "intervals_of_measures": _intervals(methods),
-        "randomised": read_table(REPORTS / "gradcam/randomised.csv").to_dict("records"),
+        "randomised": randomised.to_dict("records"),
+        "like_random": of_random.index[of_random >= LIKE_RANDOM].tolist(),
         "attention": table("gradcam/classes.csv"),
         "gallery": gallery(maps, places, [row["method"] for row in drawn], separator),
     }

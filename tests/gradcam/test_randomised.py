@@ -38,8 +38,11 @@ def test_the_cascade_goes_from_the_logits_to_the_first_layer_and_misses_none():
 def test_maps_that_do_not_change_correlate_by_1():
     """As those of an edge detector: it shows the photo, whatever the model learned."""
     edges = np.random.default_rng(0).random((12, 4, 4))
-    table = correlations(small_model(), lambda: edges)
-    assert (table[["correlation", "low", "high"]] == 1).all(axis=None)
+    table = correlations(small_model(), lambda: {"edges": edges, "twice": 2 * edges})
+    np.testing.assert_allclose(table[["correlation", "low", "high"]], 1)
+    assert (table["zero"] == 0).all()
+    layers = table[table["method"] == "edges"]["layer"].tolist()
+    assert table["method"].tolist() == ["edges"] * len(layers) + ["twice"] * len(layers)
 
 
 def test_maps_of_a_random_model_are_others_and_the_model_is_restored():
@@ -48,8 +51,8 @@ def test_maps_of_a_random_model_are_others_and_the_model_is_restored():
     weights = one_hot(np.arange(12) % 2, 2)
     before = [one.copy() for one in model.get_weights()]
 
-    def compute() -> np.ndarray:
-        return maps(images, weights)["hirescam"]
+    def compute() -> dict[str, np.ndarray]:
+        return maps(images, weights)
 
     trained = compute()
     table = correlations(model, compute)
@@ -57,14 +60,14 @@ def test_maps_of_a_random_model_are_others_and_the_model_is_restored():
     assert (table["low"] <= table["correlation"]).all()
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(compute(), trained)
+    np.testing.assert_array_equal(compute()["hirescam"], trained["hirescam"])
     assert correlations(model, compute).equals(table)
 
 
 def test_a_failure_on_the_way_restores_the_model_too():
     model = small_model()
     before = model.get_layer("logits").kernel.numpy()
-    answers = iter([np.zeros((2, 3, 3))])
+    answers = iter([{"gradcam": np.zeros((2, 3, 3))}])
     with pytest.raises(StopIteration):
         correlations(model, lambda: next(answers))
     np.testing.assert_array_equal(model.get_layer("logits").kernel.numpy(), before)
@@ -110,5 +113,15 @@ def test_maps_without_an_order_correlate_with_nothing_but_themselves():
 
 def test_of_two_images_the_interval_has_no_impossible_correlations():
     random = np.random.default_rng(0)
-    table = correlations(small_model(), lambda: random.random((2, 4, 4)))
+    table = correlations(small_model(), lambda: {"noise": random.random((2, 4, 4))})
     assert (table["low"] >= -1).all() and (table["high"] <= 1).all()
+
+
+def test_maps_that_prove_little_are_counted():
+    """The trained model has maps; a random one has none, or none in finite numbers."""
+    trained = np.arange(27.0).reshape(3, 3, 3)
+    random = trained * np.array([1, 0, np.nan])[:, None, None]
+    answers = iter([trained, *[random] * 5])
+    table = correlations(small_model(), lambda: {"gradcam": next(answers)})
+    assert (table["zero"] == 2).all()
+    assert table["correlation"].to_numpy() == pytest.approx(1 / 3)

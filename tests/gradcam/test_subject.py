@@ -14,7 +14,10 @@ predictions = st.lists(
 def table(pairs: list[tuple[str, str]]) -> pd.DataFrame:
     ids = [f"{number:016x}" for number in range(len(pairs))]
     labels, predicted = zip(*pairs, strict=True)
-    return pd.DataFrame({"id": ids, "label": labels, "predicted": predicted})
+    confidence = [1 - number / 1000 for number in range(len(pairs))]
+    return pd.DataFrame(
+        {"id": ids, "label": labels, "predicted": predicted, "confidence": confidence}
+    )
 
 
 def test_right_and_wrong_of_each_class_come_in_turn():
@@ -23,6 +26,14 @@ def test_right_and_wrong_of_each_class_come_in_turn():
     )
     shown = choose_images(right_and_wrong, 10)
     assert shown.index.tolist() == [0, 5, 6, 8, 1, 7, 9, 2, 3, 4]
+
+
+def test_the_most_confident_errors_come_first_and_the_right_ones_as_they_stand():
+    images = table([("a", "b")] * 4 + [("a", "a")] * 4)
+    images["confidence"] = [0.5, 0.9, 0.5, 0.7, 0.5, 0.9, 0.6, 0.7]
+    shown = choose_images(images, 8).index
+    assert [one for one in shown if one < 4] == [1, 3, 0, 2]
+    assert [one for one in shown if one >= 4] == [4, 5, 6, 7]
 
 
 def test_a_rare_error_of_a_rare_class_is_shown():

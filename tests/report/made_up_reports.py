@@ -169,10 +169,12 @@ def made_up_tables(label: str, source: str, task: str) -> dict[str, dict[str, li
             "zero": [True, False, False, False],
         },
         "gradcam/randomised": {
-            "layer": ["logits"],
-            "correlation": [0.0625],
-            "low": [0.03125],
-            "high": [0.09375],
+            "method": ["gradcam", "layercam"],
+            "layer": ["logits", "logits"],
+            "correlation": [0.0625, 0.75],
+            "low": [0.03125, 0.625],
+            "high": [0.09375, 0.875],
+            "zero": [0, 1],
         },
         "gradcam/classes": {
             "class": ["dog" if task != "regression" else "all"],

@@ -136,7 +136,7 @@ def test_filters_leave_what_they_say(browser):
     render_with_pictures()
     page, faults = opened(browser)
     assert page.locator("#count").text_content() == "200 of 200 images"
-    page.select_option("#filters [name=right]", "wrong")
+    page.locator("#filters [name=right]").press("ArrowDown")
     assert page.locator("#count").text_content() == "20 of 200 images"
     page.fill("#filters [name=low]", "0.5")
     assert page.locator("#count").text_content() == "10 of 200 images"
@@ -162,7 +162,7 @@ def test_labels_and_orders_are_chosen(browser):
     assert page.locator("#gallery small").first.text_content() == "dogs/151.jpg"
 
 
-def test_the_slider_by_mouse_shows_photo_and_heat_map(browser):
+def test_the_slider_by_mouse_and_by_keyboard_shows_photo_and_heat_map(browser):
     write_reports()
     render_with_pictures()
     page, faults = opened(browser)
@@ -174,6 +174,9 @@ def test_the_slider_by_mouse_shows_photo_and_heat_map(browser):
     assert heat.evaluate("one => getComputedStyle(one).opacity") == "0"
     slider.click(position={"x": width / 2, "y": height / 2})
     assert 0.4 < float(heat.evaluate("one => getComputedStyle(one).opacity")) < 0.6
+    for key, opacity in {"Home": "0", "End": "1"}.items():
+        slider.press(key)
+        assert heat.evaluate("one => getComputedStyle(one).opacity") == opacity
     # Both have the same place, so that the one can be laid over the other.
     photo = page.locator("#gallery .stack > img").first
     assert photo.bounding_box() == heat.bounding_box()

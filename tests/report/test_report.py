@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,51 @@ def test_labels_and_sources_stand_on_the_page_as_text():
     assert page.text.count(EVIL) > 14
     assert EVIL not in PAGE.read_text()
     assert EVIL not in Path("models/README.md").read_text()
+
+
+def test_the_commands_of_the_page_find_the_commits_that_made_the_model():
+    write_reports()
+    params, lock = Path("params.yaml").read_text(), Path("requirements.lock").read_text()
+    outs = [{"path": "models/model.keras", "hash": "md5", "md5": "cafe"}]
+    traced = json.dumps({"stages": {"finetune": {"outs": outs}}})
+    git("init", "--quiet")
+    commits = []
+    for changed in [
+        {"README.md": "nothing yet"},
+        {"params.yaml": params, "requirements.lock": lock, "dvc.lock": traced},
+        {"params.yaml": "# as before\n" + params},
+        {"params.yaml": params, "dvc.lock": traced.replace("cafe", "beef")},
+        {"dvc.lock": traced},
+        {"requirements.lock": "keras==3.2"},
+    ]:
+        for name, content in changed.items():
+            Path(name).write_text(content)
+        git("add", *changed)
+        git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "next")
+        commits.append(git("rev-parse", "HEAD").strip())
+    Path("requirements.lock").write_text(lock)
+    script = re.search(r"git rev-list .*?\ndone\n", render().text, re.DOTALL)[0]
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (found.stdout.split(), found.stderr) == ([commits[4], commits[1]], "")
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_of_many_test_images_it_is_said_which_are_explained():
+    write_reports()
+    text = " ".join(render().text.split())
+    assert "Of the 148 test images 2 are explained: right and wrong ones of each class" in text
+    facts = Path("reports/metrics.json")
+    facts.write_text(facts.read_text().replace("148", "2"))
+    assert "are explained" not in render().text
+
+
+def test_methods_whose_maps_stay_alike_are_named():
+    write_reports()
+    text = " ".join(render().text.split())
+    assert "These maps hardly depend on what the model has learned: layercam." in text
 
 
 def test_every_address_is_on_the_page_or_beside_it():
