@@ -25,7 +25,7 @@ lint: .venv/test ## Check the code's form.
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 
-bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, memory, scale.
+bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, added images, heat maps, memory, scale.
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/kfold.py
 	$(BIN)/python bench/warp.py
@@ -33,6 +33,7 @@ bench: .venv/test ## Measure: stages, k-fold, warp, features, ingest, repeats, a
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/duplicates.py
 	$(BIN)/python bench/increment.py
+	$(BIN)/python bench/gradcam.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/clusters.py
 	$(BIN)/python bench/scale.py

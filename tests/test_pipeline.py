@@ -19,7 +19,9 @@ import yaml
 from stages.common.imports import imported_files
 from tests.conftest import ROOT, Project, draw_photo, make_project
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES, PLOTS = (
+    yaml.safe_load((ROOT / "dvc.yaml").read_text())[part] for part in ("stages", "plots")
+)
 PHOTOS = 130  # of each class
 SHARDS = ["data/images", "data/augmented", "data/features"]
 
@@ -273,7 +275,8 @@ def test_dvc_shows_metrics_plots_and_experiments(finished: Project):
     for command in ["git add .", "git -c user.name=a -c user.email=a@b commit -qm one"]:
         assert finished.run(*command.split()).returncode == 0
     plots = finished.run("dvc", "plots", "show", "--json").stdout
-    assert "Loss by epoch" in plots and "Confusion" in plots
+    names = {name if isinstance(name, str) else next(iter(name)) for name in PLOTS}
+    assert names <= set(json.loads(plots)["data"])
     shown = {name: one[0].get("content") for name, one in json.loads(plots)["data"].items()}
     for name, values in [("Mean score by candidate", "mean"), ("reports/kfold/summary.csv", "std")]:
         axes = shown[name]["encoding"]
@@ -285,6 +288,10 @@ def test_dvc_shows_metrics_plots_and_experiments(finished: Project):
     assert shown["reports/predictions.csv"]["spec"]["encoding"]["x"]["field"] == "predicted"
     done = finished.run("dvc", "exp", "run", "evaluate", "-n", "longer", "-S", "training.epochs=9")
     assert done.returncode == 0, done.stderr
+    compared = json.loads(finished.run("dvc", "plots", "diff", "--json", "HEAD").stdout)["data"]
+    for name in ("Loss by epoch", "Confusion", "Calibration"):
+        revisions = {one for plot in compared[name] for one in plot["revisions"]}
+        assert revisions == {"HEAD", "workspace"}
     shown = finished.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown and "test.accuracy" in shown
     finished.set(training__epochs=8)
