@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 REPORTS = Path("reports/gradcam")
@@ -24,18 +25,19 @@ def main() -> None:
     facts = json.loads((REPORTS / "summary.json").read_text())
     maps = pd.read_csv(REPORTS / "summary.csv")
     right = maps[maps["label"] == maps["predicted"]]
-    hits = (right["peak_y"] * 3 // 1) == right["label"].map(THIRDS)
+    hits = np.floor(right["peak_y"] * 3) == right["label"].map(THIRDS)
     for color, of_color in hits.groupby(right["label"]):
         print(f"{color:8}{of_color.sum():4} of {len(of_color):4} peaks in the right third")
     print(f"{'all':8}{hits.sum():4} of {len(hits):4}, {hits.mean():.1%}")
     methods = pd.read_csv(REPORTS / "methods.csv").set_index("method")
-    apart = True
-    for measure, better in {"deletion": -1, "insertion": 1}.items():
+    shown, controls = methods.loc[facts["method"]], methods.loc[["random", "centre"]]
+    for measure in ("deletion", "insertion"):
         columns = [measure, f"{measure}_low", f"{measure}_high"]
-        print(f"\n{methods.loc[[facts['method'], 'random', 'centre'], columns].round(3)}")
-        low, high = columns[1:] if better > 0 else columns[:0:-1]
-        controls = better * methods.loc[["random", "centre"], high]
-        apart &= bool((better * methods.loc[facts["method"], low] > controls).all())
+        print(f"\n{methods.loc[[facts['method'], *controls.index], columns].round(3)}")
+    apart = bool(
+        shown["deletion_high"] < controls["deletion_low"].min()
+        and shown["insertion_low"] > controls["insertion_high"].max()
+    )
     alike = facts["randomised_correlation"]
     print(f"\ncorrelation with the maps of random weights {alike:.3f}")
     within = bool(hits.mean() >= LEAST_SHARE and apart and alike < MOST_ALIKE)

@@ -268,29 +268,27 @@ def test_a_cluster_that_dies_is_one_line_and_what_was_finished_is_kept(
         assert 1 < len(list(finished.glob("[0-9a-f]*"))) < 8
 
 
+def refusal_of_another_clone(project: Project, folder: Path, file: str) -> str:
+    """What is said of a machine with a clone of its own at the same path, in which a file is
+    another, and the same cache."""
+    other = folder / "other"
+    shutil.copytree(project.folder, other)
+    with (other / file).open("a") as changed:
+        changed.write("# another revision\n")
+    before = seeing(other, at=project.folder)
+    with dask_cluster(folder / "dask", [{}], threads=2, before=before) as cluster:
+        return refusal(project, cluster.engine, DARKROOM_CACHE=str(folder / "cache"))
+
+
 def test_a_worker_with_other_code_at_the_same_path_is_one_line(small: Project, tmp_path: Path):
-    """A machine with a clone of its own there, and the same cache."""
-    other = tmp_path / "other"
-    shutil.copytree(small.folder, other)
-    code = other / "stages/common/augment_shard.py"
-    code.write_text(code.read_text() + "# another revision\n")
-    before = seeing(other, at=small.folder)
-    with dask_cluster(tmp_path / "dask", [{}], threads=2, before=before) as cluster:
-        said = refusal(small, cluster.engine, DARKROOM_CACHE=str(tmp_path / "cache"))
+    said = refusal_of_another_clone(small, tmp_path, "stages/common/augment_shard.py")
     assert f"expected the same code in {small.folder}, found another" in said
 
 
 def test_a_worker_that_reads_another_file_at_the_same_path_is_one_line(
     small: Project, tmp_path: Path
 ):
-    """A machine with a clone of its own there and the same code, but not the same data."""
-    other = tmp_path / "other"
-    shutil.copytree(small.folder, other)
-    with (other / "params.yaml").open("a") as params:
-        params.write("# of another machine\n")
-    before = seeing(other, at=small.folder)
-    with dask_cluster(tmp_path / "dask", [{}], threads=2, before=before) as cluster:
-        said = refusal(small, cluster.engine, DARKROOM_CACHE=str(tmp_path / "cache"))
+    said = refusal_of_another_clone(small, tmp_path, "params.yaml")
     assert f"{small.folder}/params.yaml: expected what the machine that asks has there" in said
 
 

@@ -88,6 +88,13 @@ def test_a_second_run_runs_nothing(finished: Project):
     assert "up to date" in finished.repro()
 
 
+def test_another_folder_and_worker_count_write_the_same_lock_file(finished: Project, tmp_path):
+    finished.repro()
+    other = make_project(tmp_path / "Another name, with a space", PHOTOS)
+    assert len(ran(other.repro(workers=1))) == len(STAGES)
+    assert other.path("dvc.lock").read_bytes() == finished.path("dvc.lock").read_bytes()
+
+
 def test_the_drawn_classes_are_learned(finished: Project):
     finished.repro()
     predictions = pd.read_csv(finished.path("reports/predictions.csv"))
@@ -130,11 +137,9 @@ def test_an_added_photo_changes_at_most_two_shards(tmp_path):
     assert len({Path(name).name for name in set(after) - set(before)}) <= 2
 
 
-def test_a_run_killed_in_another_folder_with_another_worker_count_ends_with_the_same_lock_file(
-    finished: Project, tmp_path
-):
+def test_a_killed_run_goes_on_where_it_stopped(finished: Project, tmp_path):
     finished.repro()
-    killed = make_project(tmp_path / "Another name, with a space", PHOTOS)
+    killed = make_project(tmp_path, PHOTOS)
     process = subprocess.Popen(
         ["dvc", "repro"],
         cwd=killed.folder,
@@ -150,7 +155,7 @@ def test_a_run_killed_in_another_folder_with_another_worker_count_ends_with_the_
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = len(list(finished_shards.glob("[!.]*")))
-    log = killed.repro(workers=1)
+    log = killed.repro()
     counts = re.findall(r"embed whole [\w-]+: computed (\d+) of (\d+)", log)
     assert 1 <= kept < sum(int(total) for _, total in counts)
     assert sum(int(total) - int(computed) for computed, total in counts) == kept

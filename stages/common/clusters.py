@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -110,23 +109,20 @@ def _dask_backend() -> type:
         def submit(self, func: Callable, callback: Callable | None = None) -> Future:
             def tell(done: Future) -> None:
                 if error := done.exception():
-                    callback(_Failed(error))
+                    given_up = _GivenUp()
+                    given_up.__cause__ = error
+                    callback(given_up)
 
             future = super().submit(func, callback)
             future.add_done_callback(tell)
             return future
 
         def retrieve_result_callback(self, out: object) -> object:
-            if isinstance(out, _Failed):
-                raise _GivenUp from out.error
+            if isinstance(out, _GivenUp):
+                raise out
             return super().retrieve_result_callback(out)
 
     return Backend
-
-
-@dataclass(frozen=True)
-class _Failed:
-    error: BaseException
 
 
 @contextmanager

@@ -133,9 +133,7 @@ def publish(files: Iterable[tuple[Path, Path]], folder: Path) -> None:
     with locked(folder.parent, fcntl.LOCK_EX) as alone, naming_full_disk(folder.parent):
         if alone:
             remove_matching(folder.parent, f".{folder.name}-")
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            fresh.chmod(0o755)
+        with fresh_folder(folder.parent, f".{folder.name}-") as fresh:
             known = _read_record(record)
             copied = {}
             for source, name in files:
@@ -143,10 +141,19 @@ def publish(files: Iterable[tuple[Path, Path]], folder: Path) -> None:
                 key = name.as_posix()
                 copied[key] = _place(source, folder / name, fresh / name, known.get(key))
             _swap(fresh, folder)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
     _write_record(copied, record)
+
+
+@contextlib.contextmanager
+def fresh_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder that other users may read, too; it is removed if filling it fails."""
+    fresh = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        fresh.chmod(0o755)
+        yield fresh
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
 
 
 def remove_matching(folder: Path, prefix: str) -> None:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from stages.common.errors import InputError
 from stages.common.fan_out import fan_out
 from stages.common.files import (
     file_digest,
+    fresh_folder,
     keep_digests,
     known_digest,
     locked,
@@ -222,15 +222,9 @@ def _compute(
             "something else; let both see the same disk under the same path"
         )
     arrays = function(*arguments, **settings)
-    with naming_full_disk(folder.parent):
-        fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
-        fresh.chmod(0o755)  # workers of a cluster may belong to another user, who is to read it
-        try:
-            for name, array in arrays.items():
-                _save(array, fresh / f"{name}.npy")
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
+    with naming_full_disk(folder.parent), fresh_folder(folder.parent, _UNFINISHED) as fresh:
+        for name, array in arrays.items():
+            _save(array, fresh / f"{name}.npy")
     return fresh, folder
 
 

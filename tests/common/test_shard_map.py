@@ -170,9 +170,8 @@ def test_what_a_killed_run_left_is_removed_but_not_while_another_writes(tmp_path
     left = place / ".unfinished-abc"
     left.mkdir(parents=True)
     (left / "sum.npy").write_bytes(b"half")
-    with locked(
-        place.with_suffix(".lock"), fcntl.LOCK_SH
-    ) as writing:  # as another process does while it writes
+    # As another process does while it writes.
+    with locked(place.with_suffix(".lock"), fcntl.LOCK_SH) as writing:
         assert writing
         map_shards(add, tasks_for(1), {"plus": 0}, "add")
         assert left.exists()

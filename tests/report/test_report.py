@@ -262,6 +262,7 @@ def test_a_strategy_that_was_named_needs_no_reason():
     path.write_text(json.dumps(summary | {"why": None, "cut": None}))
     text = " ".join(render().text.split())
     assert "hidden: strategy partial; trained on 10 images" in text
+    assert "since" not in text
 
 
 VERDICTS = {
